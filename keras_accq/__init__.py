@@ -1,0 +1,77 @@
+"""Keras models whose dot products fit narrow accumulators, proven from the file's bytes.
+
+    import keras_accq as accq
+
+    qmodel = accq.quantize(model, acc_bits=16)      # train it on like any Keras model
+    accq.convert(qmodel, "model.tflite")            # certified from the bytes it wrote
+    print(accq.verify("model.tflite"))
+    interpreter = accq.Interpreter("model.tflite")  # int16-accumulator kernels
+
+Names are loaded on first use, so that importing this package costs neither TensorFlow nor Keras.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Public name -> the module that defines it.
+_EXPORTS = {
+    "AccqError": "errors",
+    "BudgetError": "errors",
+    "ConversionError": "errors",
+    "DelegateError": "errors",
+    "InvalidFileError": "errors",
+    "UnsupportedModelError": "errors",
+    "Partition": "bounds",
+    "Certificate": "certificate",
+    "verify": "verify",
+    "simulate": "simulate",
+    "rewrite": "tflite.rewrite",
+    "convert": "tflite.convert",
+    "Interpreter": "runtime",
+    "delegate_path": "runtime",
+    "load_delegate": "runtime",
+    "quantize": "quantize",
+    "strip": "strip",
+    "load_model": "loading",
+    "exclude_from_weight_decay": "weight_decay",
+    "summary": "summary",
+}
+
+__all__ = ["__version__", *_EXPORTS]
+
+if TYPE_CHECKING:
+    from keras_accq.bounds import Partition as Partition
+    from keras_accq.certificate import Certificate as Certificate
+    from keras_accq.errors import AccqError as AccqError
+    from keras_accq.errors import BudgetError as BudgetError
+    from keras_accq.errors import ConversionError as ConversionError
+    from keras_accq.errors import DelegateError as DelegateError
+    from keras_accq.errors import InvalidFileError as InvalidFileError
+    from keras_accq.errors import UnsupportedModelError as UnsupportedModelError
+    from keras_accq.loading import load_model as load_model
+    from keras_accq.quantize import quantize as quantize
+    from keras_accq.runtime import Interpreter as Interpreter
+    from keras_accq.runtime import delegate_path as delegate_path
+    from keras_accq.runtime import load_delegate as load_delegate
+    from keras_accq.simulate import simulate as simulate
+    from keras_accq.strip import strip as strip
+    from keras_accq.summary import summary as summary
+    from keras_accq.tflite.convert import convert as convert
+    from keras_accq.tflite.rewrite import rewrite as rewrite
+    from keras_accq.verify import verify as verify
+    from keras_accq.weight_decay import exclude_from_weight_decay as exclude_from_weight_decay
+
+
+def __getattr__(name: str) -> Any:
+    module = _EXPORTS.get(name)
+    if module is None:
+        raise AttributeError(f"module 'keras_accq' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"keras_accq.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

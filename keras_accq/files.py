@@ -1,0 +1,32 @@
+"""Writing files whole or not at all."""
+
+import os
+import secrets
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write `data` to `path` so that a reader never sees a partial file.
+
+    The bytes go to a temporary file in the same folder, which then replaces `path`; when
+    anything fails (a full disk, a read-only folder) the temporary file is removed and an
+    existing file at `path` is left as it was.
+
+    Args:
+        path: Where to write.
+        data: The whole content.
+
+    Raises:
+        OSError: The folder is missing or not writable, or the disk is full.
+    """
+    path = os.fspath(path)
+    # Same folder: os.replace is atomic only inside one file system.
+    temporary = f"{path}.{secrets.token_hex(6)}.part"
+    with open(temporary, "xb") as file:
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
