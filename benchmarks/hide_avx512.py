@@ -1,0 +1,117 @@
+"""Lets LiteRT believe, in this process, that the CPU is AVX2 without AVX-512 and VNNI.
+
+Many servers have AVX-512 VNNI, for which LiteRT's XNNPACK has kernels of its own; the 16-bit
+kernels are for the CPUs without. `hide_avx512()` patches every CPUID instruction of LiteRT's
+loaded libraries (hide_avx512.c), so that XNNPACK selects the kernels it would select there.
+Clock speed, caches and everything else remain this machine's: say "measured on <CPU> with
+AVX-512 and VNNI hidden from LiteRT" with any figure taken so.
+
+x86-64 Linux only; needs a C compiler and objdump (binutils).
+"""
+
+import ctypes
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+SOURCE = Path(__file__).with_suffix(".c")
+
+
+def hide_avx512() -> "HiddenFeatures":
+    """Patch LiteRT's libraries; call this before the first interpreter of the process is made.
+
+    Returns:
+        What was patched; its `answers` counts the CPUIDs answered since, and is 0 as long as
+        LiteRT has not asked.
+
+    Raises:
+        RuntimeError: The platform is another one, a tool is missing, or no CPUID was found.
+    """
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        raise RuntimeError(
+            f"expected x86_64 Linux to hide CPU features on, "
+            f"got {platform.machine()} {sys.platform}: leave --hide-avx512 out"
+        )
+    for tool, package in (("objdump", "binutils"), ("cc", "gcc")):
+        if not shutil.which(tool):
+            raise RuntimeError(f"expected {tool} on PATH, found none: install {package}")
+    # Loads the libraries; XNNPACK looks at the CPU later, for the first interpreter.
+    import ai_edge_litert.interpreter  # noqa: F401
+
+    libraries = dict(_loaded_libraries("ai_edge_litert"))
+    addresses = [
+        start + offset for path, start in libraries.items() for offset in _cpuid_offsets(path)
+    ]
+    if not addresses:
+        raise RuntimeError(f"found no CPUID instruction in {', '.join(libraries) or 'LiteRT'}")
+    patcher = _compile()
+    array = (ctypes.c_size_t * len(addresses))(*addresses)
+    status = patcher.accq_hide_avx512(array, ctypes.c_size_t(len(addresses)))
+    if status:
+        raise RuntimeError(
+            f"could not patch {len(addresses)} CPUID instructions: "
+            + (f"no CPUID at number {status}" if status > 0 else f"status {status}")
+        )
+    return HiddenFeatures(list(libraries), len(addresses), patcher)
+
+
+class HiddenFeatures:
+    """What `hide_avx512` patched.
+
+    Attributes:
+        libraries: The patched files.
+        sites: How many CPUID instructions they hold.
+    """
+
+    def __init__(self, libraries: list[str], sites: int, patcher: ctypes.CDLL) -> None:
+        self.libraries = libraries
+        self.sites = sites
+        self._patcher = patcher
+
+    @property
+    def answers(self) -> int:
+        """How often LiteRT has asked and got the reduced answer."""
+        return self._patcher.accq_hidden_answers()
+
+
+def _loaded_libraries(folder: str) -> Iterator[tuple[str, int]]:
+    """Path and load address of each shared object of this process from a folder of that name."""
+    seen = set()
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        fields = line.split(maxsplit=5)
+        # The first mapping is that of file offset 0, where the addresses of the file start.
+        if len(fields) < 6 or f"/{folder}/" not in fields[5] or ".so" not in fields[5]:
+            continue
+        if fields[5] not in seen and int(fields[2], 16) == 0:
+            seen.add(fields[5])
+            yield fields[5], int(fields[0].split("-")[0], 16)
+
+
+def _cpuid_offsets(path: str) -> list[int]:
+    """Addresses of the CPUID instructions, relative to where the file is loaded.
+
+    A disassembly, because the bytes 0F A2 also occur inside other instructions.
+    """
+    listing = subprocess.run(
+        ["objdump", "--disassemble", "--no-show-raw-insn", path],
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    ).stdout
+    return [int(hit, 16) for hit in re.findall(r"^\s*([0-9a-f]+):\s+cpuid\s*$", listing, re.M)]
+
+
+def _compile() -> ctypes.CDLL:
+    with tempfile.TemporaryDirectory() as folder:
+        library = os.path.join(folder, "hide_avx512.so")
+        subprocess.run(
+            ["cc", "-O1", "-Wall", "-Werror", "-fPIC", "-shared", "-o", library, str(SOURCE)],
+            check=True,
+        )
+        return ctypes.CDLL(library)
