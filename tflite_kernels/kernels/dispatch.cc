@@ -1,0 +1,30 @@
+#include "kernels/op.h"
+#include "kernels/reference.h"
+
+namespace accq {
+
+const std::vector<const Kernel*>& KernelTable() {
+  static const std::vector<const Kernel*> table = {
+      &kReference,  // everything, everywhere
+  };
+  return table;
+}
+
+const Kernel* ChooseKernel(const OpSpec& spec, const std::string& forced, std::string* error) {
+  std::string names;
+  for (const Kernel* kernel : KernelTable()) {
+    names += std::string(names.empty() ? "" : ", ") + kernel->name;
+    if (!forced.empty() && forced != kernel->name) continue;
+    const bool cpu = kernel->supported_cpu(), layer = kernel->handles(spec);
+    if (cpu && layer) return kernel;
+    if (!forced.empty()) {
+      *error = "the kernel '" + forced + "' " +
+               (cpu ? "does not implement this layer" : "needs instructions this CPU lacks");
+      return nullptr;
+    }
+  }
+  *error = "there is no kernel '" + forced + "'; expected one of: " + names;
+  return nullptr;
+}
+
+}  // namespace accq

@@ -1,0 +1,103 @@
+#include "kernels/reference.h"
+
+#include <algorithm>
+#include <new>
+
+#include "kernels/buffer.h"
+#include "kernels/geometry.h"
+#include "kernels/requantize.h"
+
+namespace accq {
+namespace {
+
+class ReferenceOp : public PackedOp {
+ public:
+  bool Init(const OpSpec& spec) {
+    spec_ = spec;
+    const size_t count = static_cast<size_t>(ProductsPerOutput(spec)) * spec.out_channels;
+    if (!weights_.Allocate(count) || !bias_.Allocate(spec.out_channels)) return false;
+    std::copy(spec.weights, spec.weights + count, weights_.data());
+    for (int32_t c = 0; c < spec.out_channels; ++c) {
+      bias_[c] = static_cast<int32_t>(EffectiveBias(spec, c));
+    }
+    spec_.weights = weights_.data();
+    spec_.bias = nullptr;  // bias_ holds it
+    return true;
+  }
+
+  size_t ScratchBytes(const Shape4&) const override { return 0; }
+
+  void Run(const Shape4& input, const int8_t* in, int8_t* out, void*) const override {
+    const Axis y =
+        AxisOf(input.h, spec_.filter_h, spec_.stride_h, spec_.dilation_h, spec_.same_padding);
+    const Axis x =
+        AxisOf(input.w, spec_.filter_w, spec_.stride_w, spec_.dilation_w, spec_.same_padding);
+    for (int64_t n = 0; n < input.n; ++n) {
+      for (int64_t oy = 0; oy < y.out; ++oy) {
+        for (int64_t ox = 0; ox < x.out; ++ox) {
+          const int64_t top = oy * spec_.stride_h - y.pad_before;
+          const int64_t left = ox * spec_.stride_w - x.pad_before;
+          for (int32_t channel = 0; channel < spec_.out_channels; ++channel) {
+            const int64_t sum = Accumulate(input, in, n, top, left, channel) + bias_[channel];
+            *out++ = Requantize(static_cast<int32_t>(sum), spec_.multiplier[channel], spec_);
+          }
+        }
+      }
+    }
+  }
+
+  OpReport Report() const override {
+    OpReport report;
+    report.kernel = kReference.name;
+    report.packed_bytes = weights_.bytes() + bias_.bytes();
+    return report;
+  }
+
+ private:
+  // The sum of x' * q over the window whose first element is (top, left).
+  int64_t Accumulate(const Shape4& input, const int8_t* in, int64_t n, int64_t top, int64_t left,
+                     int32_t channel) const {
+    const bool depthwise = spec_.kind == OpKind::kDepthwiseConv2D;
+    const int64_t depth = depthwise ? 1 : spec_.in_channels / spec_.groups;
+    const int64_t first = depthwise ? channel / spec_.depth_multiplier
+                                    : channel / (spec_.out_channels / spec_.groups) * depth;
+    int64_t sum = 0, k = 0;
+    for (int64_t kh = 0; kh < spec_.filter_h; ++kh) {
+      for (int64_t kw = 0; kw < spec_.filter_w; ++kw) {
+        const int64_t iy = top + kh * spec_.dilation_h, ix = left + kw * spec_.dilation_w;
+        const bool inside = iy >= 0 && iy < input.h && ix >= 0 && ix < input.w;
+        for (int64_t i = 0; i < depth; ++i, ++k) {
+          const int32_t value = inside
+                                    ? in[((n * input.h + iy) * input.w + ix) * input.c + first + i]
+                                    : spec_.in_zero;
+          sum += ClampInput(value, spec_) * weights_[WeightIndex(spec_, channel, k)];
+        }
+      }
+    }
+    return sum;
+  }
+
+  OpSpec spec_;
+  Buffer<int8_t> weights_;
+  Buffer<int32_t> bias_;
+};
+
+std::unique_ptr<PackedOp> Create(const OpSpec& spec, std::string* error) {
+  std::unique_ptr<ReferenceOp> op(new (std::nothrow) ReferenceOp);
+  if (op == nullptr || !op->Init(spec)) {
+    *error = "no memory for a copy of the weights";
+    return nullptr;
+  }
+  return op;
+}
+
+}  // namespace
+
+const Kernel kReference = {
+    "reference",
+    [] { return true; },
+    [](const OpSpec&) { return true; },
+    Create,
+};
+
+}  // namespace accq
