@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 
 from setuptools import Command, Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
@@ -43,7 +44,7 @@ class BuildDelegate(Command):
     """
 
     description = "build the TFLite delegate with CMake"
-    user_options: list = []
+    user_options: ClassVar[list[tuple[str, str | None, str]]] = []
     # Set by setuptools for `pip install -e`: then the library goes into the source tree.
     editable_mode = False
 
@@ -83,7 +84,7 @@ class BuildDelegate(Command):
 
     # The rest is setuptools' protocol for sub-commands of build.
     def get_outputs(self) -> list[str]:
-        return [str(self._built_folder() / name) for name in (LIBRARY, REASON_FILE)]
+        return [str(self._built_folder() / LIBRARY)]
 
     def get_output_mapping(self) -> dict[str, str]:
         return {}
@@ -100,7 +101,7 @@ class BuildOutsideTheTree(build):
     deleted from the sources into the next wheel.
     """
 
-    sub_commands = [*build.sub_commands, ("build_delegate", None)]
+    sub_commands: ClassVar = [*build.sub_commands, ("build_delegate", None)]
 
     def initialize_options(self) -> None:
         super().initialize_options()

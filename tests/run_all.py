@@ -1,0 +1,192 @@
+"""Runs every check of the project: python tests/run_all.py [--quick] [stage ...]
+
+Stages, in this order: lint, cpp, sanitizers, threads, wheel, python. A stage that fails does not
+stop the others; the exit status is nonzero when any failed. Needs the `[test]` extra, CMake, a
+C++17 compiler and GoogleTest; everything is built in temporary folders.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from native_build import REPOSITORY, SOURCES, ToolsMissing, build, find
+
+PYTHON_SOURCES = ("keras_accq", "tests", "examples", "benchmarks", "setup.py")
+
+
+class StageFailed(Exception):
+    """A check of the running stage failed; its output has been shown."""
+
+
+def run(command: Sequence[str], *, cwd: Path = REPOSITORY, **environment: str) -> str:
+    """Run a command, showing its output as it comes; returns the output's last line."""
+    print(f"$ {' '.join(command)}", flush=True)
+    process = subprocess.Popen(
+        command,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    last = ""
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        last = line.strip() or last
+    if process.wait():
+        raise StageFailed(f"{Path(command[0]).name} returned {process.returncode}")
+    return last
+
+
+def tool(name: str) -> str:
+    """A program installed beside this Python, or on PATH."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if not found:
+        raise StageFailed(f"{name} not found: pip install -e '.[test]'")
+    return found
+
+
+def lint(_: bool) -> None:
+    """Style and types: ruff, mypy, clang-format."""
+    failures = []
+    files = sorted(str(f.relative_to(REPOSITORY)) for f in _cpp_sources())
+    for command in (
+        [tool("ruff"), "check", *PYTHON_SOURCES],
+        [tool("ruff"), "format", "--check", *PYTHON_SOURCES],
+        [tool("mypy")],
+        [tool("clang-format"), "--dry-run", "-Werror", *files],
+    ):
+        try:
+            run(command)
+        except StageFailed as error:  # the other linters have their say too
+            failures.append(str(error))
+    if failures:
+        raise StageFailed("; ".join(failures))
+
+
+def _cpp_sources() -> list[Path]:
+    folders = (SOURCES, REPOSITORY / "benchmarks")
+    return [f for d in folders for f in d.rglob("*") if f.suffix in (".c", ".cc", ".h")]
+
+
+def _ctest(configuration: str, options: Sequence[str], *selection: str) -> None:
+    folder = build(configuration, ["-DACCQ_BUILD_TESTS=ON", *options])
+    run(
+        ["ctest", "--test-dir", str(folder), "--output-on-failure", "--no-tests=error", *selection],
+        ASAN_OPTIONS="detect_leaks=1:detect_stack_use_after_return=1",
+        UBSAN_OPTIONS="print_stacktrace=1",
+    )
+
+
+def cpp(_: bool) -> None:
+    """The C++ tests, as shipped."""
+    _ctest("release", [])
+
+
+def sanitizers(_: bool) -> None:
+    """The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer."""
+    _ctest("asan", ["-DACCQ_SANITIZE=address,undefined"])
+
+
+def threads(_: bool) -> None:
+    """The C++ tests that start threads, under ThreadSanitizer."""
+    _ctest("tsan", ["-DACCQ_SANITIZE=thread"], "-R", "[Tt]hread")
+
+
+def wheel(_: bool) -> None:
+    """Build the wheel, install it into an environment of its own, run the quick tests on it.
+
+    The tests are copied away from the sources, so that `import keras_accq` can only find the
+    installed package. The new environment borrows this one's site-packages through a .pth file
+    instead of downloading TensorFlow again; .pth files inside a borrowed folder are not read, so
+    an editable keras_accq there stays out of sight.
+    """
+    testing = find(
+        build("release", ["-DACCQ_BUILD_TESTS=ON"], ["accq_testing"]), "libaccq_testing.so"
+    )
+    with tempfile.TemporaryDirectory(prefix="keras-accq-wheel-test-") as temporary:
+        folder = Path(temporary)
+        pip = [sys.executable, "-m", "pip", "--quiet"]
+        run([*pip, "wheel", "--no-deps", "--wheel-dir", temporary, str(REPOSITORY)])
+        (built,) = folder.glob("*.whl")
+        venv.create(folder / "venv", symlinks=True)
+        python = str(folder / "venv/bin/python")
+        (site_packages,) = (folder / "venv").glob("lib/python*/site-packages")
+        run([*pip, "--python", python, "install", "--no-deps", str(built)])
+        borrowed = [p for p in sys.path if p.endswith("site-packages")]
+        (site_packages / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
+
+        where = run(
+            [python, "-P", "-c", "import keras_accq; print(keras_accq.__file__)"], cwd=folder
+        )
+        if not where.startswith(str(site_packages)):
+            raise StageFailed(f"expected keras_accq in {site_packages}, it is {where}")
+        for name in ("tests", "examples"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
+        for name in ("pyproject.toml", "README.md"):
+            shutil.copy(REPOSITORY / name, folder)
+        environment = {k: v for k, v in os.environ.items() if k in ("ACCQ_DELEGATE", "PYTHONPATH")}
+        if environment:
+            raise StageFailed(f"unset {', '.join(environment)}: they hide the installed package")
+        run(
+            [python, "-P", "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider"],
+            cwd=folder,
+            ACCQ_TESTING=str(testing),
+        )
+
+
+def python(quick: bool) -> str:
+    """pytest over the source tree."""
+    selection = ["-m", "not slow"] if quick else []
+    return run(
+        [sys.executable, "-m", "pytest", "--durations=15", *selection], PYTHONPATH=str(REPOSITORY)
+    )
+
+
+STAGES: dict[str, Callable[[bool], str | None]] = {
+    stage.__name__: stage for stage in (lint, cpp, sanitizers, threads, wheel, python)
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("stages", nargs="*", metavar="stage", help="which to run; all if none")
+    parser.add_argument("--quick", action="store_true", help="leave the slow Python tests out")
+    arguments = parser.parse_args()
+    for name in arguments.stages:
+        if name not in STAGES:
+            parser.error(f"expected stages out of {', '.join(STAGES)}; received: {name}")
+
+    rows, last = [], ""
+    for name in arguments.stages or STAGES:
+        print(f"\n=== {name}: {(STAGES[name].__doc__ or '').splitlines()[0]}", flush=True)
+        start, outcome = time.monotonic(), "ok"
+        try:
+            last = STAGES[name](arguments.quick) or last
+        except (StageFailed, ToolsMissing, RuntimeError) as error:
+            print(error, flush=True)
+            outcome = f"FAILED: {str(error).splitlines()[0]}"
+        rows.append((name, time.monotonic() - start, outcome))
+
+    print()
+    for name, seconds, outcome in rows:
+        print(f"{name:12} {seconds:6.0f} s  {outcome}")
+    if last:
+        print(last)  # pytest's own summary
+    return int(any(outcome != "ok" for _, _, outcome in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
