@@ -167,24 +167,25 @@ def input_error(samples: FloatArray, bits: int) -> _InputError:
     """The moments of the rounding error of N-bit inputs, with the best of some clipping ranges.
 
     Args:
-        samples: float64, flat. Without negative values the grid starts at 0, else it is symmetric.
+        samples: float64, flat. The grid covers 0 and shrinks toward it.
         bits: N.
     """
-    signed = bool((samples < 0).any())
-    low, high = operand_range(bits)
-    zero_point = 0 if signed else low
-    largest = float(np.abs(samples).max()) or 1.0
+    smallest, largest = operand_range(bits)
+    low, high = min(float(samples.min()), 0.0), max(float(samples.max()), 0.0)
+    if low == high:
+        high = 1.0
     best: _InputError | None = None
     for clip in _CLIPS:
-        scale = clip * largest / (high - zero_point)
-        rounded = np.clip(np.rint(samples / scale), low - zero_point, high - zero_point) * scale
-        noise = rounded - samples
+        scale = clip * (high - low) / (largest - smallest)
+        zero_point = float(np.rint(smallest - clip * low / scale))
+        ends = smallest - zero_point, largest - zero_point
+        noise = np.clip(np.rint(samples / scale), *ends) * scale - samples
         error = _InputError(
             float(np.mean(samples**2)),
             float(np.mean(noise**2)),
             float(np.mean(samples * noise)),
-            float((low - zero_point) * scale),
-            float((high - zero_point) * scale),
+            float(ends[0] * scale),
+            float(ends[1] * scale),
         )
         if best is None or error.noise <= best.noise:
             best = error
