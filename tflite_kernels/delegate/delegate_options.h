@@ -1,0 +1,23 @@
+// The options that a user gives when loading the delegate, as pairs of strings.
+#ifndef ACCQ_DELEGATE_DELEGATE_OPTIONS_H_
+#define ACCQ_DELEGATE_DELEGATE_OPTIONS_H_
+
+#include <cstddef>
+#include <string>
+
+namespace accq {
+
+struct DelegateOptions {
+  std::string kernel;       // force this kernel for every op; empty: the best one for each
+  std::string report_path;  // append a JSON line per prepared node to this file
+  bool verbose = false;     // say on stderr which kernel each node got
+};
+
+// False and a text when a key is unknown, a value is malformed, the kernel does not exist or can
+// not run on this CPU, or the report file can not be written.
+bool ParseDelegateOptions(const char* const* keys, const char* const* values, size_t count,
+                          DelegateOptions* options, std::string* error);
+
+}  // namespace accq
+
+#endif  // ACCQ_DELEGATE_DELEGATE_OPTIONS_H_
