@@ -1,0 +1,205 @@
+"""Spill schedules: where named kernel layouts widen their int16 sums to int32.
+
+A kernel sums products in int16 lanes and widens them to int32 (a *spill*) just before a further
+step could take a lane out of range, whatever the inputs. Schedules follow from the weights alone,
+greedily: a segment of steps grows until the next step would break the layout's exactness test.
+This is the one Python table of them; the packing code of the kernels computes the same figures
+(`tflite_kernels/kernels/schedule.h`) and a test holds the two equal.
+
+Layouts, L = 32767, for operands in [a, b]:
+
+avx2_k4n16 (convolution, fully connected)
+    VPMADDUBSW on u = x - a, which is unsigned, with R = b - a. A step is a group of 4 consecutive
+    k for a block of 16 output channels; each channel has two int16 lanes, one for the first pair
+    of the group and one for the second. Groups lie within runs of contiguous input bytes (one
+    kernel row, kw * cin, where the dilation along w is 1; otherwise one tap, cin), the last group
+    of a run filled with zero weights. A segment is exact when R * max(Sp, Sn) <= L in each of the
+    block's 32 lanes, Sp and Sn being the sums of that lane's positive and negative weights: then
+    neither VPMADDUBSW saturates nor the sum that is read is out of range. A group that breaks the
+    test by itself is split into two steps, with the weights trunc(w / 2) and w - trunc(w / 2).
+
+avx2_dw (depthwise convolution)
+    The same operands and test; a step is a pair of consecutive taps in file order (a last odd tap
+    is paired with a zero weight) for a block of 16 output channels, with one int16 lane each.
+
+neon_dot8 (convolution, fully connected; a model of a kernel, which is not built yet)
+    SMLAL and SMLAL2 on x as stored, whose range is widened to hold 0. K, as it lies in the file,
+    is cut into blocks of 16; each block makes two steps, of its first and of its last 8 values,
+    into the same 8 int16 lanes, so lane = k mod 8. A segment is exact when the test of
+    keras_accq.bounds holds in each lane of the block of 8 output channels that share the schedule.
+    One product always fits, so nothing is split.
+
+Blocks of channels never cross convolution groups; the last block of a group may be partial.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_accq.bounds import accumulator_limit, widened_range
+from keras_accq.certificate import Spills
+from keras_accq.reference import Int8Array
+
+_LIMIT = accumulator_limit(16)
+
+# Output channels that share a schedule in the widest layout.
+_BLOCK = 16
+
+# Weights are packed in pieces of about this many, which keeps the 32-bit copies small.
+_PIECE = 1 << 21
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """What a layout needs to know of a layer: the arguments of `spills`."""
+
+    q: Int8Array
+    groups: int
+    run: int
+    in_min: int
+    in_max: int
+
+
+# Loads are what a step adds to each lane's bounds: int32 [steps, blocks, bounds], never negative.
+_Loads = NDArray[np.int32]
+
+
+def _blocks_of(layer: _Layer, block: int) -> Int8Array:
+    """The weights as [blocks, block, K], each group's last block filled with zero channels."""
+    channels, k = layer.q.shape
+    grouped = layer.q.reshape(layer.groups, channels // layer.groups, k)
+    return _filled(grouped, 1, block).reshape(-1, block, k)
+
+
+def _filled(values: Int8Array, axis: int, multiple: int) -> Int8Array:
+    missing = -values.shape[axis] % multiple
+    if not missing:
+        return values
+    return np.pad(values, [(0, missing if i == axis else 0) for i in range(values.ndim)])
+
+
+def _walk(parts: Sequence[tuple[_Loads, NDArray[np.bool_]]], limit: int) -> Spills:
+    """Greedy schedules of all blocks at once.
+
+    Args:
+        parts: What each step consists of, in order: loads, and which blocks [steps, blocks] have
+            this part at all (the loads of the others are 0). The first part is always there.
+        limit: What no bound may pass within a segment; no part passes it alone.
+    """
+    steps, blocks, bounds = parts[0][0].shape
+    state = np.zeros((blocks, bounds), np.int32)
+    spills = blocks  # each block's last segment
+    for step in range(steps):
+        for loads, present in parts:
+            if not present[step].any():
+                continue
+            state += loads[step]
+            over = (state > limit).any(axis=1)
+            if over.any():
+                state[over] = loads[step, over]
+                spills += int(over.sum())
+    total = sum(int(present.sum()) for _, present in parts)
+    return Spills(steps=total, spills=spills, extra_steps=total - steps * blocks)
+
+
+def _pairs(weights: NDArray[np.int32]) -> _Loads:
+    """Sp and Sn of pairs: weights [steps, blocks, lanes, 2] to loads [steps, blocks, 2 * lanes]."""
+    positive = np.maximum(weights, 0).sum(axis=3, dtype=np.int32)
+    negative = np.maximum(-weights, 0).sum(axis=3, dtype=np.int32)
+    return np.concatenate([positive, negative], axis=2)
+
+
+def _walk_pairs(weights: NDArray[np.int32], layer: _Layer) -> Spills:
+    """Schedules for steps of pairs, [steps, blocks, lanes, 2], on u = x - in_min."""
+    reach = layer.in_max - layer.in_min
+    # A range of one value makes every u zero: nothing can overflow.
+    limit = _LIMIT // reach if reach else np.iinfo(np.int32).max // 2
+    loads = _pairs(weights)
+    split: NDArray[np.bool_] = np.any(loads > limit, axis=2)
+    every = np.ones_like(split)
+    if not split.any():
+        return _walk([(loads, every)], limit)
+    first = np.where(split[:, :, None, None], np.sign(weights) * (np.abs(weights) // 2), weights)
+    return _walk([(_pairs(first), every), (_pairs(weights - first), split)], limit)
+
+
+def _avx2_k4n16(layer: _Layer) -> Spills:
+    blocks = _blocks_of(layer, _BLOCK)
+    count = blocks.shape[0]
+    runs = _filled(blocks.reshape(count, _BLOCK, -1, layer.run), 3, 4)
+    steps = runs.reshape(count, _BLOCK, -1, 2, 2).transpose(2, 0, 1, 3, 4).astype(np.int32)
+    return _walk_pairs(steps.reshape(steps.shape[0], count, 2 * _BLOCK, 2), layer)
+
+
+def _avx2_dw(layer: _Layer) -> Spills:
+    taps = _filled(_blocks_of(layer, _BLOCK), 2, 2)
+    steps = taps.reshape(taps.shape[0], _BLOCK, -1, 2).transpose(2, 0, 1, 3).astype(np.int32)
+    return _walk_pairs(steps, layer)
+
+
+def _neon_dot8(layer: _Layer) -> Spills:
+    low, high = widened_range(layer.in_min, layer.in_max)
+    blocks = _filled(_blocks_of(layer, 8), 2, 16)
+    steps = blocks.reshape(blocks.shape[0], 8, -1, 8).transpose(2, 0, 1, 3).astype(np.int32)
+    weights = steps.reshape(steps.shape[0], steps.shape[1], 64)
+    positive, negative = np.maximum(weights, 0), np.maximum(-weights, 0)
+    loads = np.concatenate(
+        [high * positive - low * negative, high * negative - low * positive], axis=2
+    )
+    return _walk([(loads, np.ones(loads.shape[:2], bool))], _LIMIT)
+
+
+_LAYOUTS: dict[str, Callable[[_Layer], Spills]] = {
+    "avx2_k4n16": _avx2_k4n16,
+    "avx2_dw": _avx2_dw,
+    "neon_dot8": _neon_dot8,
+}
+
+_BY_KIND = {
+    "conv2d": ("avx2_k4n16", "neon_dot8"),
+    "depthwise_conv2d": ("avx2_dw",),
+    "fully_connected": ("avx2_k4n16", "neon_dot8"),
+}
+
+
+def _pieces(layer: _Layer) -> Iterator[_Layer]:
+    """Whole groups, or whole blocks of channels of the only group, of limited size."""
+    channels, k = layer.q.shape
+    unit = _BLOCK if layer.groups == 1 else channels // layer.groups
+    step = max(1, _PIECE // max(unit * k, 1)) * unit
+    for start in range(0, channels, step):
+        q = layer.q[start : start + step]
+        yield replace(layer, q=q, groups=1 if layer.groups == 1 else q.shape[0] // unit)
+
+
+def spills(
+    kind: str, q: Int8Array, *, groups: int, run: int, in_min: int, in_max: int
+) -> dict[str, Spills]:
+    """The spill figures of every layout for a kind of layer.
+
+    Args:
+        kind: "conv2d", "depthwise_conv2d" or "fully_connected".
+        q: Weights, int8 [channels, K], K in file order; at least one channel and one k.
+        groups: Convolution groups, a divisor of `channels`; 1 for the other kinds.
+        run: Length of the runs of K whose inputs lie side by side, a divisor of K: kw * cin for an
+            ungrouped convolution without dilation along w, cin / groups for another, K for a
+            fully-connected layer; not looked at for a depthwise one.
+        in_min: Smallest stored input.
+        in_max: Largest stored input.
+
+    Returns:
+        By layout name.
+    """
+    layer = _Layer(q, groups, run, in_min, in_max)
+    return {name: _total(_LAYOUTS[name], layer) for name in _BY_KIND[kind]}
+
+
+def _total(layout: Callable[[_Layer], Spills], layer: _Layer) -> Spills:
+    parts = [layout(piece) for piece in _pieces(layer)]
+    return Spills(
+        steps=sum(part.steps for part in parts),
+        spills=sum(part.spills for part in parts),
+        extra_steps=sum(part.extra_steps for part in parts),
+    )

@@ -1,0 +1,221 @@
+"""Spill schedules, against plain loops that follow the layouts' definitions to the letter."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_accq import layouts
+from keras_accq.certificate import Spills
+
+LIMIT = 32767
+
+
+def trunc_half(w):
+    return int(w / 2)
+
+
+def greedy(steps, exact):
+    """Segments (lists of steps) of one block; a step is a list of lanes, a lane a list of weights.
+
+    `exact(lane)` tells whether a lane's weights, summed in one segment, are safe.
+    """
+    parts, extra = [], 0
+    for step in steps:
+        if all(exact(lane) for lane in step):
+            parts.append(step)
+        else:
+            parts.append([[trunc_half(w) for w in lane] for lane in step])
+            parts.append([[w - trunc_half(w) for w in lane] for lane in step])
+            extra += 1
+    segments = [[]]
+    for part in parts:
+        grown = [
+            [w for step in [*segments[-1], part] for w in step[lane]] for lane in range(len(part))
+        ]
+        if segments[-1] and not all(exact(lane) for lane in grown):
+            segments.append([])
+        segments[-1].append(part)
+    return segments, extra
+
+
+def figures(blocks, exact):
+    walked = [greedy(steps, exact) for steps in blocks]
+    return Spills(
+        steps=sum(len(segment) for segments, _ in walked for segment in segments),
+        spills=sum(len(segments) for segments, _ in walked),
+        extra_steps=sum(extra for _, extra in walked),
+    )
+
+
+def channel_blocks(q, groups, size):
+    per_group = q.shape[0] // groups
+    for group in range(groups):
+        rows = q[group * per_group : (group + 1) * per_group].tolist()
+        yield from (rows[i : i + size] for i in range(0, per_group, size))
+
+
+def fill(values, multiple):
+    return values + [0] * (-len(values) % multiple)
+
+
+def unsigned_exact(in_min, in_max):
+    """u = x - in_min in [0, R]: neither sign's part of a lane may pass the limit."""
+
+    def exact(lane):
+        positive, negative = sum(w for w in lane if w > 0), -sum(w for w in lane if w < 0)
+        return (in_max - in_min) * max(positive, negative) <= LIMIT
+
+    return exact
+
+
+def signed_exact(in_min, in_max):
+    low, high = min(in_min, 0), max(in_max, 0)
+
+    def exact(lane):
+        top = sum(max(w * low, w * high) for w in lane)
+        bottom = sum(min(w * low, w * high) for w in lane)
+        return top <= LIMIT and -bottom <= LIMIT
+
+    return exact
+
+
+def avx2_k4n16(q, groups, run, in_min, in_max):
+    blocks = []
+    for rows in channel_blocks(q, groups, 16):
+        packed = [
+            [w for i in range(0, len(row), run) for w in fill(row[i : i + run], 4)] for row in rows
+        ]
+        blocks.append(
+            [
+                [row[i + pair : i + pair + 2] for row in packed for pair in (0, 2)]
+                for i in range(0, len(packed[0]), 4)
+            ]
+        )
+    return figures(blocks, unsigned_exact(in_min, in_max))
+
+
+def avx2_dw(q, in_min, in_max):
+    blocks = [
+        [[fill(row, 2)[i : i + 2] for row in rows] for i in range(0, q.shape[1], 2)]
+        for rows in channel_blocks(q, 1, 16)
+    ]
+    return figures(blocks, unsigned_exact(in_min, in_max))
+
+
+def neon_dot8(q, groups, in_min, in_max):
+    blocks = []
+    for rows in channel_blocks(q, groups, 8):
+        packed = [fill(row, 16) for row in rows]
+        blocks.append(
+            [
+                [[row[i + lane]] for row in packed for lane in range(8)]
+                for i in range(0, len(packed[0]), 8)
+            ]
+        )
+    return figures(blocks, signed_exact(in_min, in_max))
+
+
+@st.composite
+def weights(draw, channels, k):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    spread = draw(st.sampled_from([0, 1, 5, 20, 60, 128]))
+    q = np.clip(np.rint(rng.normal(0, spread or 1e-9, (channels, k))), -128, 127).astype(np.int8)
+    if spread == 128:  # the heaviest pairs there are
+        q[:, : k // 2] = draw(st.sampled_from([-128, 127]))
+    return q
+
+
+RANGES = st.sampled_from(
+    [(-128, 127), (-8, 7), (-127, 127), (0, 127), (-128, -100), (5, 9), (3, 3), (-128, 0)]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.data(),
+    st.sampled_from([(1, 5), (1, 16), (1, 35), (2, 6), (4, 40), (3, 3)]),
+    st.sampled_from([(1, 1), (1, 7), (3, 4), (3, 6), (9, 5), (2, 33)]),
+    RANGES,
+)
+def test_convolutions(data, shape, taps, in_range):
+    (groups, channels), (runs, run) = shape, taps
+    q = data.draw(weights(channels, runs * run))
+    found = layouts.spills(
+        "conv2d", q, groups=groups, run=run, in_min=in_range[0], in_max=in_range[1]
+    )
+    assert found == {
+        "avx2_k4n16": avx2_k4n16(q, groups, run, *in_range),
+        "neon_dot8": neon_dot8(q, groups, *in_range),
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.integers(1, 40), st.integers(1, 26), RANGES)
+def test_depthwise_convolutions(data, channels, taps, in_range):
+    q = data.draw(weights(channels, taps))
+    found = layouts.spills(
+        "depthwise_conv2d", q, groups=1, run=taps, in_min=in_range[0], in_max=in_range[1]
+    )
+    assert found == {"avx2_dw": avx2_dw(q, *in_range)}
+
+
+@pytest.mark.parametrize("groups", [1, 20])
+def test_pieces_of_a_large_layer_join(monkeypatch, groups):
+    rng = np.random.default_rng(2)
+    q = rng.integers(-60, 61, (100, 48)).astype(np.int8)
+    arguments = {"groups": groups, "run": 12, "in_min": -128, "in_max": 127}
+    whole = layouts.spills("conv2d", q, **arguments)
+    monkeypatch.setattr(layouts, "_PIECE", 1)
+    assert layouts.spills("conv2d", q, **arguments) == whole
+
+
+class TestEdges:
+    """One block, one lane in use: where a segment must end."""
+
+    def spills(self, name, kind, rows, in_min=-128, in_max=127):
+        q = np.array([rows], np.int8)
+        return layouts.spills(kind, q, groups=1, run=q.shape[1], in_min=in_min, in_max=in_max)[name]
+
+    def test_avx2_segment_ends_one_unit_past_the_limit(self):
+        # R = 255 leaves a lane's positive part 128.
+        step = [64, 0, 0, 0]
+        assert self.spills("avx2_k4n16", "conv2d", step * 2) == Spills(2, 1, 0)
+        assert self.spills("avx2_k4n16", "conv2d", [*step, 65, 0, 0, 0]) == Spills(2, 2, 0)
+        # The pairs of a group are two lanes, and signs do not add.
+        assert self.spills("avx2_k4n16", "conv2d", [128 - 1, 1, 127, 1]) == Spills(1, 1, 0)
+        assert self.spills("avx2_k4n16", "conv2d", [127, 1, -128, 0, 0, 0, 127, 1]) == Spills(
+            2, 1, 0
+        )
+
+    def test_avx2_splits_a_pair_one_unit_past_the_limit(self):
+        assert self.spills("avx2_k4n16", "conv2d", [127, 2, 0, 0]) == Spills(2, 2, 1)
+        assert self.spills("avx2_k4n16", "conv2d", [-128, -128, 0, 0]) == Spills(2, 2, 1)
+        assert self.spills("avx2_dw", "depthwise_conv2d", [127, 127, -1]) == Spills(3, 2, 1)
+
+    def test_neon_segment_ends_one_unit_past_the_limit(self):
+        lane = [0] * 7
+        assert self.spills("neon_dot8", "conv2d", [127, *lane, 127, *lane]) == Spills(2, 1, 0)
+        assert self.spills("neon_dot8", "conv2d", [127, *lane, -128, *lane]) == Spills(2, 1, 0)
+        # 256 * 128 = 32768.
+        assert self.spills("neon_dot8", "conv2d", [-128, *lane, -128, *lane]) == Spills(2, 2, 0)
+
+    def test_a_range_without_zero_is_widened_for_stored_inputs_only(self):
+        # [100, 120]: stored inputs reach 120, u = x - 100 only 20.
+        row = [60, 0, 0, 0, 0, 0, 0, 0] * 6
+        assert self.spills("neon_dot8", "conv2d", row, 100, 120).spills == 2
+        assert self.spills("avx2_k4n16", "conv2d", row, 100, 120).spills == 1
+
+
+def test_schedules_are_exact_for_every_input():
+    """No sum that a schedule lets a lane take can leave int16, whatever the inputs."""
+    rng = np.random.default_rng(7)
+    q = rng.integers(-128, 128, (16, 64)).astype(np.int8)
+    (rows,) = channel_blocks(q, 1, 16)
+    steps = [[row[i + p : i + p + 2] for row in rows for p in (0, 2)] for i in range(0, 64, 4)]
+    segments, _ = greedy(steps, unsigned_exact(-128, 127))
+    for segment in segments:
+        for lane in range(32):
+            taken = np.array([w for step in segment for w in step[lane]])
+            for u in (np.where(taken > 0, 255, 0), np.where(taken < 0, 255, 0)):
+                assert np.abs(np.cumsum(u * taken)).max() <= LIMIT
