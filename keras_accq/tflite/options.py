@@ -5,16 +5,19 @@ package does not know is refused, because ignoring it could change what an opera
 `tflite_kernels/delegate` reads the same map in C++.
 """
 
+import operator
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from flatbuffers import flexbuffers
 
 from keras_accq import __version__
+from keras_accq.bounds import Partition
 from keras_accq.errors import InvalidFileError
 from keras_accq.tflite.flexmap import read_int_map
 
 VERSION = 1
+_MAX_BLOB = 8192
 
 CONV_2D = "AccqConv2D"
 DEPTHWISE_CONV_2D = "AccqDepthwiseConv2D"
@@ -65,6 +68,24 @@ KEYS: dict[str, dict[str, _Key]] = {
 }
 
 
+def partition_options(partition: Partition | None) -> dict[str, int]:
+    """The two options that say `partition`; None is lossless, which claims nothing."""
+    if partition is None:
+        return {"partition": LOSSLESS, "partition_size": 0}
+    number = {"all": MONOLITHIC, "runs": RUNS, "lanes": LANES}[partition.kind]
+    return {"partition": number, "partition_size": partition.size}
+
+
+def option_partition(values: Mapping[str, int]) -> Partition | None:
+    """The partition that checked options say; None when they claim none."""
+    number, size = values["partition"], values["partition_size"]
+    if number == LOSSLESS:
+        return None
+    if number == MONOLITHIC:
+        return Partition()
+    return Partition("runs" if number == RUNS else "lanes", size)
+
+
 def check(code: str, values: Mapping[str, int]) -> dict[str, int]:
     """The options of one operator, complete and in order.
 
@@ -89,7 +110,7 @@ def check(code: str, values: Mapping[str, int]) -> dict[str, int]:
                 f"{code}: unknown option {key!r}, keras-accq {__version__} reads "
                 f"{', '.join(keys)}; install the keras-accq that wrote the file, or a newer one"
             )
-    result = {key: values.get(key, keys[key].default) for key in keys}
+    result = {key: operator.index(values.get(key, keys[key].default)) for key in keys}
     for key, value in result.items():
         _, low, high = keys[key]
         if not low <= value <= high:
@@ -124,7 +145,7 @@ def encode(code: str, values: Mapping[str, int]) -> bytes:
     return bytes(flexbuffers.Dumps(check(code, values)))
 
 
-def decode(code: str, blob: bytes) -> dict[str, int]:
+def decode(code: str, blob: bytes | memoryview) -> dict[str, int]:
     """All options of one operator from its blob.
 
     Args:
@@ -134,7 +155,12 @@ def decode(code: str, blob: bytes) -> dict[str, int]:
     Raises:
         InvalidFileError: The blob is damaged, has no version, or is refused by `check`.
     """
-    values = read_int_map(blob)
+    if len(blob) > _MAX_BLOB:  # Many operators of a hostile file may share one long blob.
+        raise InvalidFileError(
+            f"{code}: expected options of at most {_MAX_BLOB} bytes, came {len(blob)}; the file "
+            "is damaged"
+        )
+    values = read_int_map(bytes(blob))
     if "version" not in values:
         raise InvalidFileError(f"{code}: its options have no 'version'; the file is damaged")
     return check(code, values)
