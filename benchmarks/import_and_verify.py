@@ -15,7 +15,7 @@ from statistics import median
 import keras_accq as accq
 
 REPEATS = 5
-IMPORT = "import time; start = time.perf_counter(); import keras_accq; print(time.perf_counter() - start)"
+IMPORT = "import time; t = time.perf_counter(); import keras_accq; print(time.perf_counter() - t)"
 
 
 def main() -> int:
