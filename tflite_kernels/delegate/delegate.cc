@@ -1,5 +1,6 @@
 #include "delegate/delegate.h"
 
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -61,8 +62,8 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteDelegate* delegate) {
 
 }  // namespace
 
-Delegate::Delegate(const DelegateOptions& given)
-    : status{kStatusMagic, {0}}, tflite{}, options(given) {
+Delegate::Delegate(const DelegateOptions& given) : status{}, tflite{}, options(given) {
+  memcpy(status.magic, kStatusMagic, sizeof(status.magic));
   tflite.data = this;
   tflite.Prepare = Prepare;
   // Without this flag the runtime prepares the custom ops itself before it asks us, and fails.

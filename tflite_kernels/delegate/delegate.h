@@ -11,13 +11,14 @@
 namespace accq {
 
 // What the delegate tells of itself, at the address that TfLiteDelegate.data holds. The layout is
-// part of the interface: keras_accq/runtime.py reads it, so it changes only with kStatusMagic.
+// part of the interface: keras_accq/runtime.py reads it. Another layout needs another magic.
 struct DelegateStatus {
-  uint64_t magic;
-  std::atomic<int64_t> nodes;  // of all interpreters, taken and ready to run at this moment
+  char magic[8];               // kStatusMagic
+  std::atomic<int64_t> nodes;  // of all its interpreters: claimed and ready to run at this moment
 };
-constexpr uint64_t kStatusMagic = 0x3151434341000001;  // "\1\0\0ACCQ1"
-static_assert(sizeof(DelegateStatus) == 16, "read by keras_accq/runtime.py");
+constexpr char kStatusMagic[] = "ACCQDLG1";
+static_assert(sizeof(DelegateStatus) == 16 && sizeof(kStatusMagic) == 9,
+              "read by keras_accq/runtime.py");
 
 // One delegate may serve several interpreters in several threads: everything but the count is
 // constant once it is made.

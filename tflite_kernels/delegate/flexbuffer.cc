@@ -1,5 +1,6 @@
 #include "delegate/flexbuffer.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "delegate/text.h"
@@ -11,12 +12,13 @@
 //   ... [root: offset of the elements][packed type of the root][byte width of the root]
 //
 // A packed type is (type << 2) | log2(width). The keys are a vector of offsets to NUL-terminated
-// strings, with their own count before it, sorted by strcmp.
+// strings, with their own count before it.
 
 namespace accq {
 namespace {
 
 constexpr int kTypeInt = 1;
+constexpr int kTypeUint = 2;
 constexpr int kTypeMap = 9;
 constexpr size_t kMaxEntries = 64;  // far more than any version of the options has
 
@@ -111,14 +113,21 @@ bool ReadFlexMap(const uint8_t* data, size_t size, std::vector<FlexEntry>* entri
     const char* key = nullptr;
     if (blob.Follow(keys + i * key_width, key_width, &key_position)) key = blob.Text(key_position);
     if (key == nullptr) return malformed("a key lies outside");
-    // Strictly ascending, as the format sorts them, and so without duplicates.
-    if (i > 0 && strcmp(entries->back().key, key) >= 0) return malformed("the keys are not sorted");
-    if (blob.data[types + i] >> 2 != kTypeInt) {
+    for (const FlexEntry& entry : *entries) {
+      if (strcmp(entry.key, key) == 0) return malformed("a key stands twice");
+    }
+    const int type = blob.data[types + i] >> 2;
+    if (type != kTypeInt && type != kTypeUint) {
       *error = Format("the option \"%s\" is not an integer", ShortName(key).c_str());
       return false;
     }
     int64_t value = 0;
     blob.ReadSigned(elements + i * width, width, &value);
+    if (type == kTypeUint) {
+      uint64_t bits = 0;
+      blob.ReadUnsigned(elements + i * width, width, &bits);
+      value = static_cast<int64_t>(std::min<uint64_t>(bits, INT64_MAX));
+    }
     entries->push_back({key, value});
   }
   return true;

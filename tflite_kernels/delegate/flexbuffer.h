@@ -15,7 +15,8 @@ struct FlexEntry {
   int64_t value;
 };
 
-// Reads the entries, in ascending order of key. False and a text when the blob is not such a map.
+// Reads the entries; their keys differ. An unsigned value beyond int64_t becomes INT64_MAX. False
+// and a text when the blob is not such a map.
 // The blob is not trusted: no byte outside it is read, whatever it holds.
 bool ReadFlexMap(const uint8_t* blob, size_t size, std::vector<FlexEntry>* entries,
                  std::string* error);
