@@ -218,7 +218,7 @@ class Certificate:
                 ops=tuple(_op_from(plain) for plain in record["ops"]),
                 excluded=tuple(ExcludedOp(**plain) for plain in record["excluded"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InvalidFileError(f"certificate: malformed: {error}") from error
 
     def __str__(self) -> str:

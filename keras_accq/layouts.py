@@ -80,13 +80,13 @@ def _filled(values: Int8Array, axis: int, multiple: int) -> Int8Array:
     return np.pad(values, [(0, missing if i == axis else 0) for i in range(values.ndim)])
 
 
-def _walk(parts: Sequence[tuple[_Loads, NDArray[np.bool_]]], limit: int) -> Spills:
+def _walk(parts: Sequence[tuple[_Loads, NDArray[np.bool_]]]) -> Spills:
     """Greedy schedules of all blocks at once.
 
     Args:
         parts: What each step consists of, in order: loads, and which blocks [steps, blocks] have
-            this part at all (the loads of the others are 0). The first part is always there.
-        limit: What no bound may pass within a segment; no part passes it alone.
+            this part at all (the loads of the others are 0). The first part is always there,
+            and no part leaves int16 on its own.
     """
     steps, blocks, bounds = parts[0][0].shape
     state = np.zeros((blocks, bounds), np.int32)
@@ -96,7 +96,7 @@ def _walk(parts: Sequence[tuple[_Loads, NDArray[np.bool_]]], limit: int) -> Spil
             if not present[step].any():
                 continue
             state += loads[step]
-            over = (state > limit).any(axis=1)
+            over = (state > _LIMIT).any(axis=1)
             if over.any():
                 state[over] = loads[step, over]
                 spills += int(over.sum())
@@ -104,25 +104,33 @@ def _walk(parts: Sequence[tuple[_Loads, NDArray[np.bool_]]], limit: int) -> Spil
     return Spills(steps=total, spills=spills, extra_steps=total - steps * blocks)
 
 
-def _pairs(weights: NDArray[np.int32]) -> _Loads:
-    """Sp and Sn of pairs: weights [steps, blocks, lanes, 2] to loads [steps, blocks, 2 * lanes]."""
+def _loads(weights: NDArray[np.int32], low: int, high: int) -> _Loads:
+    """What steps add to the two bounds of their lanes, for operands in [low, high] with 0.
+
+    Args:
+        weights: int32 [steps, blocks, lanes, weights of a lane].
+        low: Smallest operand.
+        high: Largest operand.
+
+    Returns:
+        int32 [steps, blocks, 2 * lanes].
+    """
     positive = np.maximum(weights, 0).sum(axis=3, dtype=np.int32)
     negative = np.maximum(-weights, 0).sum(axis=3, dtype=np.int32)
-    return np.concatenate([positive, negative], axis=2)
+    return np.concatenate(
+        [high * positive - low * negative, high * negative - low * positive], axis=2
+    )
 
 
-def _walk_pairs(weights: NDArray[np.int32], layer: _Layer) -> Spills:
-    """Schedules for steps of pairs, [steps, blocks, lanes, 2], on u = x - in_min."""
-    reach = layer.in_max - layer.in_min
-    # A range of one value makes every u zero: nothing can overflow.
-    limit = _LIMIT // reach if reach else np.iinfo(np.int32).max // 2
-    loads = _pairs(weights)
-    split: NDArray[np.bool_] = np.any(loads > limit, axis=2)
+def _walk_pairs(weights: NDArray[np.int32], low: int, high: int) -> Spills:
+    """Schedules for steps of pairs, [steps, blocks, lanes, 2]; too heavy ones are split."""
+    loads = _loads(weights, low, high)
+    split: NDArray[np.bool_] = np.any(loads > _LIMIT, axis=2)
     every = np.ones_like(split)
     if not split.any():
-        return _walk([(loads, every)], limit)
+        return _walk([(loads, every)])
     first = np.where(split[:, :, None, None], np.sign(weights) * (np.abs(weights) // 2), weights)
-    return _walk([(_pairs(first), every), (_pairs(weights - first), split)], limit)
+    return _walk([(_loads(first, low, high), every), (_loads(weights - first, low, high), split)])
 
 
 def _avx2_k4n16(layer: _Layer) -> Spills:
@@ -130,25 +138,23 @@ def _avx2_k4n16(layer: _Layer) -> Spills:
     count = blocks.shape[0]
     runs = _filled(blocks.reshape(count, _BLOCK, -1, layer.run), 3, 4)
     steps = runs.reshape(count, _BLOCK, -1, 2, 2).transpose(2, 0, 1, 3, 4).astype(np.int32)
-    return _walk_pairs(steps.reshape(steps.shape[0], count, 2 * _BLOCK, 2), layer)
+    return _walk_pairs(
+        steps.reshape(steps.shape[0], count, 2 * _BLOCK, 2), 0, layer.in_max - layer.in_min
+    )
 
 
 def _avx2_dw(layer: _Layer) -> Spills:
     taps = _filled(_blocks_of(layer, _BLOCK), 2, 2)
     steps = taps.reshape(taps.shape[0], _BLOCK, -1, 2).transpose(2, 0, 1, 3).astype(np.int32)
-    return _walk_pairs(steps, layer)
+    return _walk_pairs(steps, 0, layer.in_max - layer.in_min)
 
 
 def _neon_dot8(layer: _Layer) -> Spills:
     low, high = widened_range(layer.in_min, layer.in_max)
     blocks = _filled(_blocks_of(layer, 8), 2, 16)
     steps = blocks.reshape(blocks.shape[0], 8, -1, 8).transpose(2, 0, 1, 3).astype(np.int32)
-    weights = steps.reshape(steps.shape[0], steps.shape[1], 64)
-    positive, negative = np.maximum(weights, 0), np.maximum(-weights, 0)
-    loads = np.concatenate(
-        [high * positive - low * negative, high * negative - low * positive], axis=2
-    )
-    return _walk([(loads, np.ones(loads.shape[:2], bool))], _LIMIT)
+    loads = _loads(steps.reshape(steps.shape[0], -1, 64, 1), low, high)
+    return _walk([(loads, np.ones(loads.shape[:2], bool))])
 
 
 _LAYOUTS: dict[str, Callable[[_Layer], Spills]] = {
