@@ -11,8 +11,9 @@ Any runtime that loads external delegates can run the same files: give it the li
 import ctypes
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ai_edge_litert import interpreter as litert
 
@@ -21,6 +22,8 @@ from keras_accq.tflite import options as op_options
 from keras_accq.tflite.reader import load
 
 _LIBRARY = Path(__file__).parent / "lib" / "libaccq_delegate.so"
+# Written instead of the library by an installation without the tools to build it (setup.py).
+_NOT_BUILT = _LIBRARY.with_name("not_built.txt")
 _VARIABLE = "ACCQ_DELEGATE"
 
 
@@ -39,11 +42,13 @@ def delegate_path() -> str:
             )
         return explicit
     if not _LIBRARY.is_file():
+        reason = "the package was not installed with pip"
+        if _NOT_BUILT.is_file():
+            reason = _NOT_BUILT.read_text(encoding="utf-8").strip()
         raise DelegateError(
-            f"the delegate was not built: there is no {_LIBRARY}. Most likely no C++17 compiler or "
-            "CMake was there when keras-accq was installed: install both, then reinstall "
-            f"keras-accq with pip's --verbose to see the build. {_VARIABLE} may name a library "
-            "that was built elsewhere. rewrite, verify and simulate work without it"
+            f"the delegate was not built: there is no {_LIBRARY} ({reason}). Install CMake and a "
+            f"C++17 compiler, then install keras-accq again; {_VARIABLE} may name a library that "
+            "was built elsewhere. rewrite, verify and simulate work without it"
         )
     return str(_LIBRARY)
 
@@ -76,7 +81,8 @@ def load_delegate(options: Mapping[str, object] | None = None) -> litert.Delegat
         raise DelegateError(f"the delegate refuses its options {options}: {error}") from error
 
 
-class AccqNode(NamedTuple):
+@dataclass(frozen=True)
+class AccqNode:
     """A keras-accq operator of a file.
 
     Attributes:
@@ -158,8 +164,8 @@ class Interpreter(litert.Interpreter):
             listed = ", ".join(f"{n.op} {n.name!r}" for n in self.accq_nodes)
             raise DelegateError(
                 f"the delegate took {self.delegated_nodes} of the {len(self.accq_nodes)} "
-                f"keras-accq operators of {self._model_name}, which are: {listed}. Another delegate "
-                "or a newer runtime may be in the way"
+                f"keras-accq operators of {self._model_name}, which are: {listed}. Another "
+                "delegate or a newer runtime may be in the way"
             )
 
     @property
