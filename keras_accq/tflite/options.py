@@ -7,7 +7,7 @@ package does not know is refused, because ignoring it could change what an opera
 
 import operator
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from flatbuffers import flexbuffers
 
@@ -83,7 +83,8 @@ def option_partition(values: Mapping[str, int]) -> Partition | None:
         return None
     if number == MONOLITHIC:
         return Partition()
-    return Partition("runs" if number == RUNS else "lanes", size)
+    kinds: dict[int, Literal["runs", "lanes"]] = {RUNS: "runs", LANES: "lanes"}
+    return Partition(kinds[number], size)
 
 
 def check(code: str, values: Mapping[str, int]) -> dict[str, int]:

@@ -134,7 +134,17 @@ class Operator:
 
 @dataclass(frozen=True)
 class Subgraph:
-    """One graph of the model; operators are in order of execution."""
+    """One graph of the model; operators are in order of execution.
+
+    Attributes:
+        index: Its place in the model.
+        name: Its name.
+        tensors: Its tensors.
+        operators: Its operators.
+        inputs: Tensor indices of its inputs.
+        outputs: Tensor indices of its outputs.
+        visible: The tensors that its user can name: inputs, outputs, and those of signatures.
+    """
 
     index: int
     name: str
@@ -142,6 +152,7 @@ class Subgraph:
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    visible: frozenset[int]
 
     @cached_property
     def producers(self) -> dict[int, Operator]:
@@ -223,13 +234,13 @@ def load(source: bytes | bytearray | memoryview | str | os.PathLike[str]) -> Mod
         where = f"metadata entry {i}"
         _check_index(index, len(buffers), where, "buffer")
         content = buffers[index]
-        metadata.setdefault(_text(entry), memoryview(_NOTHING if content is None else content))
+        metadata.setdefault(_text(entry), (_NOTHING if content is None else content).data)
     codes = [_operator_name(i, code) for i, code in enumerate(tree.get("operator_codes", []))]
+    named = _signature_tensors(tree)
     subgraphs = tuple(
-        _subgraph(i, graph, data, buffers, codes) for i, graph in enumerate(tree["subgraphs"])
+        _subgraph(i, graph, data, buffers, codes, named.get(i, set()))
+        for i, graph in enumerate(tree["subgraphs"])
     )
-    for i, entry in enumerate(tree.get("signature_defs", [])):
-        _check_signature(i, entry, subgraphs)
     return Model(
         data=data,
         description=tree.get("description", b"").decode("utf-8", "replace"),
@@ -297,6 +308,7 @@ def _subgraph(
     data: bytes,
     buffers: list[np.ndarray | None],
     codes: list[tuple[str, bool, int]],
+    named: set[int],
 ) -> Subgraph:
     tensors = tuple(
         _tensor(i, table, buffers, f"tensor {i} ({_text(table)!r}) of subgraph {index}")
@@ -335,16 +347,19 @@ def _subgraph(
                 # Some runtimes' RNN operators leave out an output, too.
                 outputs=references(table, "outputs", where, lowest=-1),
                 options=table.get("builtin_options", {}),
-                custom_options=memoryview(blob),
+                custom_options=blob.data,
             )
         )
+    inputs = references(graph, "inputs", f"subgraph {index}")
+    outputs = references(graph, "outputs", f"subgraph {index}")
     return Subgraph(
         index=index,
         name=_text(graph),
         tensors=tensors,
         operators=tuple(operators),
-        inputs=references(graph, "inputs", f"subgraph {index}"),
-        outputs=references(graph, "outputs", f"subgraph {index}"),
+        inputs=inputs,
+        outputs=outputs,
+        visible=frozenset(named).union(inputs, outputs),
     )
 
 
@@ -419,10 +434,14 @@ def _quantization(table: Table | None, shape: tuple[int, ...], where: str) -> Qu
     return Quantization(scale, zero_point, dimension, details)
 
 
-def _check_signature(index: int, table: Table, subgraphs: tuple[Subgraph, ...]) -> None:
-    where = f"signature {index}"
-    graph = table.get("subgraph_index", 0)
-    _check_index(graph, len(subgraphs), where, "subgraph")
-    for entry in [*table.get("inputs", []), *table.get("outputs", [])]:
-        tensor = entry.get("tensor_index", 0)
-        _check_index(tensor, len(subgraphs[graph].tensors), where, "tensor")
+def _signature_tensors(tree: Table) -> dict[int, set[int]]:
+    result: dict[int, set[int]] = {}
+    for i, table in enumerate(tree.get("signature_defs", [])):
+        graph = table.get("subgraph_index", 0)
+        graphs = tree["subgraphs"]
+        _check_index(graph, len(graphs), f"signature {i}", "subgraph")
+        for entry in [*table.get("inputs", []), *table.get("outputs", [])]:
+            tensor = entry.get("tensor_index", 0)
+            _check_index(tensor, len(graphs[graph].get("tensors", [])), f"signature {i}", "tensor")
+            result.setdefault(graph, set()).add(tensor)
+    return result
