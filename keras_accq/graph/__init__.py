@@ -1,0 +1,1 @@
+"""A Keras model as a list of nodes: read, checked, grouped by scale, and rebuilt."""

@@ -1,0 +1,118 @@
+"""Scale groups: which tensors are quantized, and which share one scale and zero point.
+
+In a chain such as Conv2D -> BatchNormalization -> ReLU or Add -> ReLU only the last tensor exists
+as integers, unless an inner one has another reader. Pooling, padding and reshaping hand their
+input's scale through, Concatenate has one for all its tensors, and Softmax has a fixed one.
+"""
+
+from dataclasses import dataclass, field
+
+from keras_accq.graph.nodes import Graph, Node
+from keras_accq.graph.supported import Kind, has_relu, has_softmax, kind
+
+# Clamping to N bits and these layers can change places, so a tensor that only clamped operands
+# are made of is clamped once, where it is made.
+_COMMUTE_WITH_CLAMP = (Kind.PASS, Kind.CONCATENATE)
+
+
+@dataclass(eq=False)
+class Group:
+    """Tensors that share one scale and zero point.
+
+    Attributes:
+        name: Of the layer that makes the first tensor, for messages and the quantizer's name.
+        sources: Nodes whose outputs are quantized: they give the range. Inputs included.
+        tensors: Keys of all tensors of the group.
+        readers: Compute nodes that take a tensor of the group.
+    """
+
+    name: str
+    sources: list[Node] = field(default_factory=list)
+    tensors: set[int] = field(default_factory=set)
+    readers: list[Node] = field(default_factory=list)
+
+    def never_negative(self) -> bool:
+        """Whether the values come from ReLUs."""
+        return all(has_relu(node.layer) for node in self.sources)
+
+
+def find(graph: Graph) -> list[Group]:
+    """The scale groups of a supported model, in topological order.
+
+    A compute layer with a softmax of its own is taken without: its output is the logits.
+    """
+    consumers, outputs = graph.consumers(), graph.outputs()
+    group_of: dict[int, Group] = {}
+    groups: list[Group] = []
+    for node in (*graph.inputs, *graph.nodes):
+        node_kind = kind(node.layer)
+        for key in node.inputs:
+            if node_kind is Kind.COMPUTE and node not in group_of[key].readers:
+                group_of[key].readers.append(node)
+        if node_kind is Kind.SOFTMAX:
+            continue
+        if node_kind in (Kind.PASS, Kind.AVERAGE):
+            group = group_of[node.inputs[0]]
+        elif node_kind is Kind.CONCATENATE:
+            group = _merge([group_of[key] for key in node.inputs], groups, group_of)
+        else:
+            if node.output not in outputs and _is_fused(node, consumers[node.output]):
+                continue
+            group = Group(node.name, [node])
+            groups.append(group)
+        group.tensors.add(node.output)
+        group_of[node.output] = group
+    return groups
+
+
+def _is_fused(node: Node, readers: list[Node]) -> bool:
+    """Whether a node's output is only an intermediate value of the layer that reads it."""
+    if len(readers) != 1 or (kind(node.layer) is Kind.COMPUTE and has_relu(node.layer)):
+        return False
+    return (kind(node.layer), kind(readers[0].layer)) in {
+        (None, Kind.RESCALING),  # an input
+        (Kind.COMPUTE, Kind.BATCH_NORM),
+        (Kind.COMPUTE, Kind.RELU),
+        (Kind.BATCH_NORM, Kind.RELU),
+        (Kind.ADD, Kind.RELU),
+    }
+
+
+def _merge(parts: list[Group], groups: list[Group], group_of: dict[int, Group]) -> Group:
+    kept = min(parts, key=groups.index)
+    for part in parts:
+        if part is kept or part not in groups:
+            continue
+        groups.remove(part)
+        kept.sources += part.sources
+        kept.tensors |= part.tensors
+        kept.readers += [node for node in part.readers if node not in kept.readers]
+        group_of.update(dict.fromkeys(part.tensors, kept))
+    return kept
+
+
+def only_narrow(graph: Graph, narrow_readers: set[str]) -> set[int]:
+    """Tensors that nothing but N-bit operands is made of.
+
+    Args:
+        graph: The model.
+        narrow_readers: Names of compute layers that clamp their input to fewer than 8 bits.
+    """
+    consumers, outputs = graph.consumers(), graph.outputs()
+    narrow: set[int] = set()
+    for node in reversed((*graph.inputs, *graph.nodes)):
+        if node.output in outputs or not consumers[node.output]:
+            continue
+        if all(
+            reader.name in narrow_readers
+            or (kind(reader.layer) in _COMMUTE_WITH_CLAMP and reader.output in narrow)
+            for reader in consumers[node.output]
+        ):
+            narrow.add(node.output)
+    return narrow
+
+
+def softmax_layer_name(node: Node) -> str:
+    """The name of the layer that a compute layer's own softmax becomes."""
+    assert has_softmax(node.layer)
+    return f"{node.name}_softmax"

@@ -1,0 +1,202 @@
+"""Which layers can be quantized, and how each treats the scale of its tensors."""
+
+from enum import Enum
+from typing import Any
+
+import keras
+
+from keras_accq.graph.nodes import Graph, Node
+from keras_accq.layers import ActivationQuantizer, QuantizedWeights
+
+
+class Kind(Enum):
+    """What a layer does to the scale of its input."""
+
+    COMPUTE = "dot products; a new scale"
+    BATCH_NORM = "folded into the layer before it"
+    RELU = "fused into the layer before it; a new scale"
+    ADD = "a new scale"
+    CONCATENATE = "one scale for inputs and output"
+    PASS = "values and scale of its input"
+    AVERAGE = "scale of its input, new values"
+    GLOBAL_AVERAGE = "a new scale"
+    SOFTMAX = "a fixed scale"
+    RESCALING = "other names for the same integers"
+
+
+_COMPUTE = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+_PASS = (
+    keras.layers.MaxPooling2D,
+    keras.layers.GlobalMaxPooling2D,
+    keras.layers.Flatten,
+    keras.layers.Reshape,
+    keras.layers.ZeroPadding2D,
+    keras.layers.Dropout,
+)
+_KINDS: dict[type, Kind] = {
+    **dict.fromkeys(_COMPUTE, Kind.COMPUTE),
+    **dict.fromkeys(_PASS, Kind.PASS),
+    keras.layers.BatchNormalization: Kind.BATCH_NORM,
+    keras.layers.ReLU: Kind.RELU,
+    keras.layers.Add: Kind.ADD,
+    keras.layers.Concatenate: Kind.CONCATENATE,
+    keras.layers.AveragePooling2D: Kind.AVERAGE,
+    keras.layers.GlobalAveragePooling2D: Kind.GLOBAL_AVERAGE,
+    keras.layers.Softmax: Kind.SOFTMAX,
+    keras.layers.Rescaling: Kind.RESCALING,
+}
+_ACTIVATIONS: dict[Any, Kind] = {
+    keras.activations.linear: Kind.PASS,
+    keras.activations.relu: Kind.RELU,
+    keras.activations.relu6: Kind.RELU,
+    keras.activations.softmax: Kind.SOFTMAX,
+}
+
+
+def kind(layer: Any) -> Kind | None:
+    """How a layer treats scales, or None for an unsupported one (`layer_problem` says why)."""
+    if type(layer) is keras.layers.Activation:
+        return _ACTIVATIONS.get(layer.activation)
+    # Exact types: what a subclass computes is not known.
+    return _KINDS.get(type(layer))
+
+
+def has_relu(layer: Any) -> bool:
+    """Whether the layer's last step is a ReLU or ReLU6, so that its output is never negative."""
+    return kind(layer) is Kind.RELU or (
+        kind(layer) is Kind.COMPUTE
+        and layer.activation in (keras.activations.relu, keras.activations.relu6)
+    )
+
+
+def has_softmax(layer: Any) -> bool:
+    """Whether a compute layer ends in a softmax of its own."""
+    return kind(layer) is Kind.COMPUTE and layer.activation is keras.activations.softmax
+
+
+def problems(graph: Graph) -> list[tuple[str, str]]:
+    """Everything that keeps the model from being quantized: pairs of layer name and reason."""
+    consumers, producers, outputs = graph.consumers(), graph.producers(), graph.outputs()
+    calls: dict[int, int] = {}
+    for node in graph.nodes:
+        calls[id(node.layer)] = calls.get(id(node.layer), 0) + 1
+    found = []
+    for node in graph.nodes:
+        reason = _layer_problem(node.layer)
+        if reason is None and calls[id(node.layer)] > 1:
+            reason = f"is called {calls[id(node.layer)]} times; give each call a layer of its own"
+        if reason is None:
+            reason = _place_problem(node, graph, consumers, producers, outputs)
+        if reason is not None and (node.name, reason) not in found:
+            found.append((node.name, reason))
+    return found
+
+
+def _layer_problem(layer: Any) -> str | None:
+    described = type(layer).__name__
+    if isinstance(layer, (QuantizedWeights, ActivationQuantizer)):
+        return f"{described} is quantized already; pass the float model"
+    if isinstance(layer, keras.Model):
+        return f"{described} is a nested model; call its layers directly"
+    if not isinstance(layer, keras.layers.Layer):
+        return f"{described} is an operation; use a layer (keras.layers.Add() for x + y)"
+    layer_kind = kind(layer)
+    if layer_kind is None:
+        if type(layer) is keras.layers.Activation:
+            return (
+                f"activation {_activation_name(layer.activation)!r}; expected linear, relu, relu6 "
+                "or softmax"
+            )
+        base = next((b.__name__ for b in _KINDS if isinstance(layer, b)), None)
+        return f"{described} is not supported" + (f" (a subclass of {base})" if base else "")
+    if getattr(layer, "data_format", "channels_last") == "channels_first":
+        return "data_format 'channels_first'; expected 'channels_last'"
+    if getattr(layer, "quantization_mode", None) is not None:
+        return f"quantized by Keras ({layer.quantization_mode}); pass the float model"
+    check = {
+        Kind.COMPUTE: _compute_problem,
+        Kind.RELU: _relu_problem,
+        Kind.SOFTMAX: _softmax_problem,
+        Kind.RESCALING: _rescaling_problem,
+        Kind.BATCH_NORM: _batch_norm_problem,
+    }.get(layer_kind)
+    return None if check is None else check(layer)
+
+
+def _activation_name(activation: Any) -> str:
+    return str(getattr(activation, "__name__", activation))
+
+
+def _compute_problem(layer: Any) -> str | None:
+    if _ACTIVATIONS.get(layer.activation) is None:
+        return (
+            f"activation {_activation_name(layer.activation)!r}; expected linear, relu, relu6 or "
+            "softmax"
+        )
+    if getattr(layer, "lora_enabled", False):
+        return "has LoRA weights; merge them first"
+    if type(layer) is keras.layers.Dense and len(layer.input.shape) != 2:
+        return f"takes inputs of shape {layer.input.shape}; expected (batch, features)"
+    return None
+
+
+def _relu_problem(layer: Any) -> str | None:
+    if type(layer) is keras.layers.ReLU:
+        slope, threshold = float(layer.negative_slope), float(layer.threshold)
+        if slope or threshold or layer.max_value not in (None, 6):
+            return (
+                f"ReLU with max_value={layer.max_value}, negative_slope={slope}, "
+                f"threshold={threshold}; expected max_value None or 6, and no slope or threshold"
+            )
+    return None
+
+
+def _softmax_problem(layer: Any) -> str | None:
+    axis = getattr(layer, "axis", -1)
+    return None if axis == -1 else f"axis {axis}; expected -1"
+
+
+def _rescaling_problem(layer: Any) -> str | None:
+    if not (isinstance(layer.scale, (int, float)) and isinstance(layer.offset, (int, float))):
+        return "scale and offset per channel; expected numbers"
+    return None if layer.scale > 0 else f"scale {layer.scale}; expected a positive number"
+
+
+def _batch_norm_problem(layer: Any) -> str | None:
+    rank = len(layer.input.shape)
+    axis = layer.axis if isinstance(layer.axis, int) else list(layer.axis)
+    return None if axis in (-1, rank - 1) else f"axis {axis}; expected the last"
+
+
+def _place_problem(
+    node: Node,
+    graph: Graph,
+    consumers: dict[int, list[Node]],
+    producers: dict[int, Node],
+    outputs: set[int],
+) -> str | None:
+    """What is wrong with a supported layer because of its neighbours."""
+    node_kind = kind(node.layer)
+    before = [producers[key] for key in node.inputs]
+    if node_kind is Kind.BATCH_NORM:
+        alone = len(consumers[node.inputs[0]]) == 1 and node.inputs[0] not in outputs
+        linear = (
+            kind(before[0].layer) is Kind.COMPUTE
+            and before[0].layer.activation is keras.activations.linear
+        )
+        if not (alone and linear):
+            return (
+                "BatchNormalization must be the only reader of a Conv2D, DepthwiseConv2D or Dense "
+                f"without activation; it reads {before[0].name!r}"
+            )
+    if node_kind is Kind.RESCALING:
+        alone = len(consumers[node.inputs[0]]) == 1 and node.inputs[0] not in outputs
+        if before[0] not in graph.inputs or not alone:
+            return "Rescaling must be the only reader of one of the model's inputs"
+    if node_kind is Kind.ADD and len(node.inputs) != 2:
+        return f"Add of {len(node.inputs)} tensors; expected 2 (chain several)"
+    if (node_kind is Kind.SOFTMAX or has_softmax(node.layer)) and (
+        consumers[node.output] or node.output not in outputs
+    ):
+        return "softmax must be an output of the model, and nothing else may read it"
+    return None

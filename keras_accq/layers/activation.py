@@ -1,0 +1,161 @@
+"""The layer that quantizes the tensors of one scale group."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+
+from keras_accq.bounds import operand_range
+from keras_accq.quantizers.activation import fake_quantize, grid
+
+_MOMENTUM = 0.9
+
+
+@keras.saving.register_keras_serializable(package="keras_accq")
+class ActivationQuantizer(keras.layers.Layer):
+    """Rounds every tensor that shares one scale and zero point to its int8 grid.
+
+    The grid is chosen for the N bits that the layers reading the tensors take. Calling the layer
+    gives the values of the whole int8 range on that grid; `narrow=True` those of the clamped N-bit
+    operand. One layer serves all tensors of a group (both sides of an AveragePooling2D, say).
+
+    Args:
+        bits: N, 2..8.
+        observe: Whether training measures the range, by moving averages; otherwise it is set once,
+            by `set_range`.
+        clip: With `observe`, the range ends at this many root mean squares of the nonzero values:
+            at few bits the largest value is a wasteful end. None for the smallest and largest.
+    """
+
+    def __init__(
+        self, bits: int = 8, observe: bool = True, clip: float | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        operand_range(bits)
+        self.bits = int(bits)
+        self.observe = observe
+        self.clip = clip
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "bits": self.bits,
+            "observe": self.observe,
+            "clip": self.clip,
+        }
+
+    def _add_scalar(self, name: str, value: str) -> Any:
+        return self.add_weight(
+            name=name,
+            shape=(),
+            initializer=value,
+            trainable=False,
+            autocast=False,
+            dtype="float32",
+            # Replicas of a distributed model observe different batches.
+            aggregation="mean",
+        )
+
+    def build(self, input_shape: Any) -> None:
+        self.scale = self._add_scalar("scale", "ones")
+        self.zero_point = self._add_scalar("zero_point", "zeros")
+        self.observed = self._add_scalar("observed", "zeros")
+        if self.observe:
+            self.low = self._add_scalar("low", "zeros")
+            self.high = self._add_scalar("high", "zeros")
+
+    def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def call(
+        self,
+        inputs: Any,
+        narrow: bool = False,
+        requantize: bool = False,
+        training: bool | None = None,
+    ) -> Any:
+        """Quantizes a tensor of the group.
+
+        Args:
+            inputs: float, any shape.
+            narrow: Clamp to the N-bit operand.
+            requantize: The input comes from a tensor of the group, so it says nothing new about
+                the range.
+            training: Whether to observe the range.
+
+        Raises:
+            ValueError: No range was ever observed, naming the tensor.
+        """
+        x = ops.cast(inputs, "float32")
+        if training and self.observe and not requantize:
+            self._observe(ops.stop_gradient(x))
+        elif not training and not in_symbolic_scope():
+            self.check_observed()
+        bits = self.bits if narrow else 8
+        quantized = fake_quantize(
+            x, ops.convert_to_tensor(self.scale), ops.convert_to_tensor(self.zero_point), bits
+        )
+        return ops.cast(quantized, self.compute_dtype)
+
+    def _observe(self, x: Any) -> None:
+        low, high = ops.min(x), ops.max(x)
+        if self.clip is not None:
+            count = ops.maximum(ops.sum(ops.cast(x != 0, "float32")), 1.0)
+            end = self.clip * ops.sqrt(ops.sum(ops.square(x)) / count)
+            low, high = ops.maximum(low, -end), ops.minimum(high, end)
+        for variable, value in ((self.low, low), (self.high, high)):
+            # The first batch counts whole. Not an infinite value, as it would never leave again.
+            mean = variable + (1 - _MOMENTUM * self.observed) * (value - variable)
+            variable.assign(ops.where(ops.isfinite(value), mean, variable))
+        scale, zero_point = grid(self.low, self.high, self.bits)
+        self.scale.assign(scale)
+        self.zero_point.assign(zero_point)
+        self.observed.assign(ops.ones(()))
+
+    def set_range(self, low: float, high: float) -> None:
+        """Sets the real values that the N-bit operand spans; the layer must be built."""
+        if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+            raise ValueError(f"{self.name}: expected finite low <= high, received {low}, {high}")
+        scale, zero_point = grid(float(low), float(high), self.bits)
+        self.scale.assign(scale)
+        self.zero_point.assign(zero_point)
+        self.observed.assign(1.0)
+        if self.observe:
+            self.low.assign(low)
+            self.high.assign(high)
+
+    def check_observed(self) -> None:
+        """Refuses a range that was never observed.
+
+        Raises:
+            ValueError: It was not, naming the layer and with it the tensor.
+        """
+        if not self._read_observed():
+            raise ValueError(
+                f"{self.name}: no range was ever observed for this tensor. Train the model for "
+                "some batches, or quantize with calibration_data (and input_range for its inputs)"
+            )
+
+    def _read_observed(self) -> bool:
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # The value now, also while a tf.function is being traced. What is observed stays so.
+            with tf.init_scope():
+                return bool(self.observed.numpy() > 0)
+        return bool(ops.convert_to_numpy(self.observed._value) > 0)
+
+    def quantization(self) -> tuple[np.float32, int]:
+        """The scale and the zero point of the group's int8 tensors.
+
+        Raises:
+            ValueError: As check_observed.
+        """
+        self.check_observed()
+        scale = np.float32(ops.convert_to_numpy(self.scale))
+        return scale, int(ops.convert_to_numpy(self.zero_point))

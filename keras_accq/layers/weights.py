@@ -1,0 +1,171 @@
+"""What the quantized compute layers share: constrained weights and their integers."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from keras_accq.errors import BudgetError
+from keras_accq.quantizers import methods
+from keras_accq.quantizers.operands import Operands
+
+
+class QuantizedWeights(keras.layers.Layer):
+    """Mixed into a Keras layer whose `kernel` it quantizes on every call.
+
+    The Keras kernel variable holds the method's v, so that initializers, checkpoints and optimizers
+    work on it as usual. All constraint arithmetic is float32 under any dtype policy.
+
+    Args:
+        acc_bits: P, 2..32; None for a layer excluded from the constraint.
+        weight_bits: M, 2..8.
+        input_bits: N, 2..8. The layer expects inputs clamped to N bits on their grid; the
+            `ActivationQuantizer` before it sees to that.
+        tile: Consecutive weights, in file order, that share an accumulator; None for all.
+        method: "a2q" or a method object.
+        widths_from: How M and N came about, for summaries: "given", "measured" (chosen by the fill
+            rule for calibration data) or "assumed" (chosen for an assumed distribution).
+
+    Raises:
+        BudgetError: The accumulator holds no product of an N-bit input, naming the layer.
+        TypeError, ValueError: As `Operands` and `methods.get`.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        acc_bits: int | None = 16,
+        weight_bits: int = 8,
+        input_bits: int = 8,
+        tile: int | None = None,
+        method: Any = "a2q",
+        widths_from: str = "given",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        try:
+            self.operands = Operands(acc_bits, input_bits, weight_bits, tile)
+        except BudgetError as error:
+            raise BudgetError(f"{self.name}: {error}") from None
+        self.method = methods.get(method)
+        self.widths_from = widths_from
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "acc_bits": self.operands.acc_bits,
+            "weight_bits": self.operands.weight_bits,
+            "input_bits": self.operands.input_bits,
+            "tile": self.operands.tile,
+            "method": keras.saving.serialize_keras_object(self.method),
+            "widths_from": self.widths_from,
+        }
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> Any:
+        # Half precision would round v, s and g, and with them the integers.
+        return super().add_weight(*args, **{**kwargs, "autocast": False})
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        self._parameters = {
+            name: self.add_weight(name=name, shape=(self.channels,), initializer="zeros")
+            for name in self.method.parameters
+        }
+
+    @property
+    def channels(self) -> int:
+        """Output channels, counted by the kernel."""
+        shape = self._variable.shape
+        return int(np.prod(shape[self._channel_axis :]))
+
+    # The axis at which the kernel's output channels start: all before it is summed over.
+    _channel_axis = -1
+
+    @property
+    def _variable(self) -> Any:
+        return self._kernel
+
+    def _matrix(self) -> Any:
+        return ops.reshape(ops.convert_to_tensor(self._variable), (-1, self.channels))
+
+    def _quantize(self) -> tuple[Any, Any]:
+        return self.method.quantize(
+            self._matrix(),
+            {name: ops.convert_to_tensor(v) for name, v in self._parameters.items()},
+            self.operands,
+        )
+
+    def _fake_quantized_kernel(self) -> Any:
+        """s·q in the kernel's shape and the compute dtype; adds the method's penalty."""
+        integers, scale = self._quantize()
+        if self.method.regularization > 0:
+            self.add_loss(
+                self.method.penalty(
+                    self._matrix(),
+                    {name: ops.convert_to_tensor(v) for name, v in self._parameters.items()},
+                    self.operands,
+                )
+            )
+        kernel = ops.reshape(integers * scale, self._variable.shape)
+        return ops.cast(kernel, self.compute_dtype)
+
+    def _finish(self, outputs: Any) -> Any:
+        if self.bias is not None:
+            outputs = outputs + ops.cast(self.bias, self.compute_dtype)
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def quantized_kernel(self) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        """The integer weights and what they stand for.
+
+        Returns:
+            int8 in the Keras kernel's layout, within ±(2^(M-1) - 1), and float32 [channels],
+            the weight that the integer 1 stands for, per output channel. A depthwise layer's
+            channels are its input channels times the depth multiplier, the latter varying faster.
+
+        Raises:
+            ValueError: Weights or parameters that are not finite.
+        """
+        for variable in (self._variable, *self._parameters.values()):
+            if not np.isfinite(ops.convert_to_numpy(variable)).all():
+                raise ValueError(
+                    f"{self.name}: expected finite weights, {variable.name!r} holds NaN or "
+                    "infinity; did the training diverge?"
+                )
+        integers, scale = (ops.convert_to_numpy(x) for x in self._quantize())
+        shape = tuple(self._variable.shape)
+        return np.rint(integers).astype(np.int8).reshape(shape), scale.astype(np.float32)
+
+    def set_float_weights(
+        self, kernel: NDArray[Any], bias: NDArray[Any] | None, scales: NDArray[Any]
+    ) -> None:
+        """Starts the layer from float weights, as near to them as the budget allows.
+
+        Args:
+            kernel: float, in the Keras kernel's shape.
+            bias: float [channels], or None for a layer without one.
+            scales: float [channels], positive: the weight that the integer 1 stands for.
+        """
+        matrix = np.asarray(kernel, np.float64).reshape(-1, self.channels)
+        v, parameters = self.method.initial(matrix, np.asarray(scales, np.float64), self.operands)
+        self._variable.assign(v.reshape(kernel.shape))
+        for name, value in parameters.items():
+            self._parameters[name].assign(value)
+        if bias is not None:
+            self.bias.assign(bias)
+
+    # Keras's Dense saves only the variables that it knows.
+    def save_own_variables(self, store: Any) -> None:
+        keras.layers.Layer.save_own_variables(self, store)
+
+    def load_own_variables(self, store: Any) -> None:
+        keras.layers.Layer.load_own_variables(self, store)
+
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(f"{self.name}: already quantized by keras_accq")
+
+    def parameters_without_decay(self) -> list[Any]:
+        """The variables that weight decay must leave alone: scales, norms and the bias."""
+        bias = [] if self.bias is None else [self.bias]
+        return [*self._parameters.values(), *bias]

@@ -1,0 +1,169 @@
+"""From a Keras 3 model to a trainable one whose dot products fit narrow accumulators.
+
+The road: read the model's layers (`graph.nodes`), check all of it (`graph.supported`), find which
+tensors share a scale (`graph.groups`), measure them (`calibration`), choose what the caller left
+open (`widths`), and build a new model (`graph.build`). Nothing is built before all is checked.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_accq import widths
+from keras_accq.calibration import measure
+from keras_accq.errors import UnsupportedModelError
+from keras_accq.graph.build import build
+from keras_accq.graph.groups import Group, find
+from keras_accq.graph.nodes import Graph, read
+from keras_accq.graph.supported import Kind, kind, problems
+from keras_accq.settings import LayerSettings, resolve
+
+Range = tuple[float, float]
+
+
+def quantize(
+    model: keras.Model,
+    acc_bits: int = 16,
+    *,
+    method: Any = "a2q",
+    weight_bits: int | None = None,
+    input_bits: int | None = None,
+    tile: int | None = None,
+    exclude: str | Iterable[str] = (),
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    calibration_data: Any = None,
+    input_range: Range | Mapping[str, Range] | None = None,
+) -> keras.Model:
+    """A trainable copy of a model whose dot products fit accumulators of `acc_bits` bits.
+
+    The copy keeps layer names, compiles, trains, saves and loads like any Keras model, and starts
+    as near to the float weights as the budget allows. The model given is left as it is.
+
+    Args:
+        model: A built Keras 3 Sequential or Functional model.
+        acc_bits: P, 2..32.
+        method: "a2q", or a method object such as `A2Q(regularization=1e-3)`.
+        weight_bits: M, 2..8; None lets the fill rule choose it for each layer.
+        input_bits: N, 2..8, of the layers' inputs; None lets the fill rule choose.
+        tile: Consecutive weights, in file order, that share an accumulator; None, all of a channel.
+        exclude: Layers left unconstrained, at 8 bits: "first_last", or names or patterns
+            (`fnmatch`).
+        overrides: Other settings by layer name or pattern: a dict with some of acc_bits,
+            weight_bits, input_bits, tile, method, exclude. Later ones win.
+        calibration_data: An array, a dict of arrays, or batches of them, in the units of the
+            model's inputs. Fixes the activations' ranges; without it training observes them.
+        input_range: The smallest and largest value of the model's inputs, such as (0, 255), or a
+            dict of such pairs by input name. Before a Rescaling layer, if there is one.
+
+    Returns:
+        A new functional model.
+
+    Raises:
+        UnsupportedModelError: Some layers can not be quantized; the text lists all of them.
+        BudgetError: An accumulator does not hold a single product.
+        TypeError, ValueError: Bad arguments or weights.
+    """
+    defaults = LayerSettings(acc_bits, weight_bits, input_bits, tile, method)
+    graph = read(model)
+    _check_layers(graph)
+    compute = [node for node in graph.nodes if kind(node.layer) is Kind.COMPUTE]
+    settings = resolve([node.name for node in compute], defaults, exclude, overrides)
+    _check_weights(graph)
+    groups = find(graph)
+    widths.check(groups, settings)
+    input_ranges = _input_ranges(graph, groups, input_range)
+    measurements = (
+        [None] * len(groups)
+        if calibration_data is None
+        else measure(graph, groups, calibration_data)
+    )
+    kernels = {node.name: _matrix(node.layer) for node in compute}
+    chosen = [
+        widths.choose(group, settings, kernels, measurement, input_ranges.get(id(group)))
+        for group, measurement in zip(groups, measurements, strict=True)
+    ]
+    return build(graph, groups, chosen)
+
+
+def _check_layers(graph: Graph) -> None:
+    found = problems(graph)
+    if found:
+        listed = "\n".join(f"  {name}: {reason}" for name, reason in found)
+        raise UnsupportedModelError(
+            f"model {graph.model.name!r} can not be quantized, because of {len(found)} of its "
+            f"layers:\n{listed}"
+        )
+    if not any(kind(node.layer) is Kind.COMPUTE for node in graph.nodes):
+        raise UnsupportedModelError(
+            f"model {graph.model.name!r} has no layer to quantize; expected at least one Conv2D, "
+            "DepthwiseConv2D or Dense"
+        )
+
+
+def _check_weights(graph: Graph) -> None:
+    bad = [
+        f"{node.name}: {variable.name}"
+        for node in graph.nodes
+        for variable in node.layer.weights
+        if not np.isfinite(keras.ops.convert_to_numpy(variable).astype(np.float64)).all()
+    ]
+    if bad:
+        raise ValueError(f"expected finite weights; NaN or infinity in {', '.join(bad)}")
+
+
+def _matrix(layer: Any) -> NDArray[np.float64]:
+    """A compute layer's kernel as [K, channels], K in file order (kh, kw, cin)."""
+    kernel = keras.ops.convert_to_numpy(layer.kernel).astype(np.float64)
+    axis = -2 if type(layer) is keras.layers.DepthwiseConv2D else -1
+    return kernel.reshape(-1, int(np.prod(kernel.shape[axis:])))
+
+
+def _input_ranges(
+    graph: Graph, groups: list[Group], given: Range | Mapping[str, Range] | None
+) -> dict[int, Range]:
+    """The ranges of scale groups made of model inputs, by group id, after any Rescaling."""
+    if given is None:
+        return {}
+    names = [node.name for node in graph.inputs]
+    by_name = dict(given) if isinstance(given, Mapping) else dict.fromkeys(names, given)
+    unknown = sorted(set(by_name) - set(names))
+    if unknown:
+        raise ValueError(f"input_range: expected inputs of {names}, received {unknown}")
+    checked = {name: _checked_range(name, pair) for name, pair in by_name.items()}
+    producers = graph.producers()
+    found: dict[int, Range] = {}
+    for group in groups:
+        ranges: list[Range | None] = []
+        for node in group.sources:
+            rescaled = kind(node.layer) is Kind.RESCALING
+            origin = producers[node.inputs[0]] if rescaled else node
+            pair = checked.get(origin.name) if origin in graph.inputs else None
+            if pair is not None and rescaled:
+                layer = node.layer
+                pair = tuple(end * layer.scale + layer.offset for end in pair)
+            ranges.append(pair)
+        if all(pair is not None for pair in ranges):
+            pairs = [pair for pair in ranges if pair is not None]
+            found[id(group)] = (min(low for low, _ in pairs), max(high for _, high in pairs))
+        elif any(pair is not None for pair in ranges):
+            raise ValueError(
+                f"input_range: an input is concatenated with other tensors ({group.name!r} and "
+                "more), with which it shares one scale; use calibration_data alone"
+            )
+    return found
+
+
+def _checked_range(name: str, pair: Any) -> Range:
+    try:
+        low, high = (float(end) for end in pair)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"input_range: expected a pair (low, high) for {name!r}, received {pair!r}"
+        ) from None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"input_range: expected finite low < high for {name!r}, received {pair!r}")
+    return low, high

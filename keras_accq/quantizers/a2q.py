@@ -1,0 +1,169 @@
+"""A2Q, accumulator-aware quantization (Colbert et al., arXiv 2308.13504), as `keras.ops`.
+
+Each output channel's weights are w = g·v/‖v‖₁ with a learned norm g = 2^t and a learned scale
+s = 2^d. In units of s,
+
+    q = clip(trunc(min(g/s, T)·v/‖v‖₁), ±(2^(M-1) - 1)),
+
+with T the L1 norm that the accumulator leaves (`Operands.radius`). Rounding toward zero and
+clipping only shrink |q|, so ‖q‖₁ <= T whatever the weights are. With a tile, each cell of w is
+scaled down on its own until its norm is at most s·T. Initial values follow A2Q+
+(arXiv 2401.10432, section 4.1): the Euclidean projection of float weights on the L1 ball.
+
+Functions take matrices [K, C] (K in file order: kh, kw, cin) in float32, on any Keras backend.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from keras_accq.quantizers.operands import Operands
+from keras_accq.quantizers.projection import project_l1
+from keras_accq.quantizers.straight_through import truncate
+
+# Weights that stand for integers (a stripped model's, say) arrive an ulp or so below them, and
+# trunc would take a whole unit off. All are enlarged by this much first, and then limited to T.
+_NUDGE = 1.0 + 2.0**-19
+
+# Channels and cells of a smaller norm are taken as zero: far above denormal numbers, which some
+# devices flush to zero in one operation and not in another.
+_SMALLEST_NORM = 2.0**-90
+
+
+@keras.saving.register_keras_serializable(package="keras_accq")
+class A2Q:
+    """The method "a2q" and its settings.
+
+    Args:
+        regularization: Weight of the penalty Σ relu(g - s·T), which pulls back norms beyond the
+            limit, where the loss has no gradient for g. At least 0.
+
+    Raises:
+        ValueError: A negative or not finite weight.
+    """
+
+    parameters: tuple[str, ...] = ("log2_scale", "log2_norm")
+
+    def __init__(self, regularization: float = 1e-3) -> None:
+        if not 0 <= regularization < float("inf"):
+            raise ValueError(
+                f"regularization: expected a number of at least 0, received {regularization!r}"
+            )
+        self.regularization = float(regularization)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"regularization": self.regularization}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "A2Q":
+        return cls(**config)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, A2Q) and other.regularization == self.regularization
+
+    def __hash__(self) -> int:
+        return hash(("A2Q", self.regularization))
+
+    def __repr__(self) -> str:
+        return f"A2Q(regularization={self.regularization})"
+
+    def initial(
+        self, weights: NDArray[Any], scales: NDArray[Any], operands: Operands
+    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        """v and the parameters that stand for float weights, as near as the budget allows.
+
+        Args:
+            weights: float [K, C].
+            scales: float [C], positive: the weight that the integer 1 stands for.
+            operands: The layer's widths.
+        """
+        channels = weights.shape[1]
+        cells = operands.partition.cells(weights.shape[0])
+        v = np.zeros(weights.shape, np.float64)
+        for cell in range(int(cells.max()) + 1):
+            rows = cells == cell
+            v[rows] = project_l1(weights[rows].T, scales * operands.radius).T
+        norms = np.abs(v).sum(axis=0)
+        # A channel of zeros stays zero for any norm; its scale is one that a logarithm has.
+        norms = np.where(norms > 0, norms, scales)
+        assert norms.shape == (channels,)
+        return v.astype(np.float32), {
+            "log2_scale": np.log2(scales).astype(np.float32),
+            "log2_norm": np.log2(norms).astype(np.float32),
+        }
+
+    def quantize(self, v: Any, parameters: dict[str, Any], operands: Operands) -> tuple[Any, Any]:
+        """Integers q [K, C] (as float32, with straight-through gradients) and scales s [C]."""
+        d, t = parameters["log2_scale"], parameters["log2_norm"]
+        return integers(v, ops.exp2(t - d), operands), ops.exp2(d)
+
+    def penalty(self, v: Any, parameters: dict[str, Any], operands: Operands) -> Any:
+        """Σ relu(‖w_cell‖₁ - s·T) over channels and cells, times the regularization: a scalar."""
+        norm, cell_norms = _norms(v, operands)
+        share = cell_norms / ops.maximum(norm, _SMALLEST_NORM)
+        excess = ops.exp2(parameters["log2_norm"]) * share - (
+            ops.exp2(parameters["log2_scale"]) * operands.radius
+        )
+        return self.regularization * ops.sum(ops.relu(excess))
+
+
+def integers(v: Any, norm: Any, operands: Operands) -> Any:
+    """A2Q's integer weights as float32, with straight-through gradients.
+
+    ‖q‖₁ <= T holds exactly for all finite weights, not only up to rounding (NaN and infinite
+    weights give NaN). With u = 2^-24 the unit roundoff, k the length of a cell, n its true norm,
+    and ^ for what float32 computes:
+      - n^ >= n·(1-u)^(k-1) for any order of the sum, as its terms have one sign (fused
+        multiply-adds only help); numbers flushed to zero take off less than k·2^-36 of
+        n^ >= 2^-90.
+      - Each |v_i·c^| is at most |v_i|·R/n^·(1+u)^3 for c^ <= fl(R/n^).
+      - So Σ|v_i·c^| <= R·(1+u)^3·(1-u)^(1-k)·(1 + k·2^-36) <= R / (1 - (k+8)·2^-23), as long as
+        (k+8)·2^-23 <= 1/2.
+      - R = T·(1 - (k+8)·2^-23) keeps the sum at most T, and trunc and clip only shrink its terms.
+    `norm` may be wrong in any way: it can only choose a smaller factor.
+
+    Args:
+        v: float32 [K, C].
+        norm: g/s, float32 [C], the L1 norm wanted, in units of the scale.
+        operands: The layer's widths.
+
+    Returns:
+        [K, C], integers within ±`operands.largest`.
+    """
+    total, cell_norms = _norms(v, operands)
+    length = _cell_length(v.shape[0], operands)
+    radius = operands.radius * (1 - (length + 8) * 2.0**-23)
+    factor = ops.minimum(
+        _NUDGE * norm / ops.maximum(total, _SMALLEST_NORM),
+        radius / ops.maximum(cell_norms, _SMALLEST_NORM),
+    )
+    # Not 1/tiny: a channel of zeros would get an enormous gradient and never come back.
+    factor = ops.where(total > _SMALLEST_NORM, factor, 0.0)
+    largest = float(operands.largest)
+    return truncate(ops.clip(v * _per_weight(factor, v.shape[0], operands), -largest, largest))
+
+
+def _cell_length(k: int, operands: Operands) -> int:
+    return k if operands.tile is None else min(operands.tile, k)
+
+
+def _norms(v: Any, operands: Operands) -> tuple[Any, Any]:
+    """L1 norms of channels, [C], and of their cells, [cells, C]."""
+    k, channels = v.shape
+    length = _cell_length(k, operands)
+    magnitudes = ops.abs(v)
+    if length < k:
+        padded = ops.pad(magnitudes, ((0, -k % length), (0, 0)))
+        cells = ops.sum(ops.reshape(padded, (-1, length, channels)), axis=1)
+        return ops.sum(cells, axis=0), cells
+    norm = ops.sum(magnitudes, axis=0)
+    return norm, norm[None]
+
+
+def _per_weight(factor: Any, k: int, operands: Operands) -> Any:
+    """[cells, C] spread over the weights: [K, C], or [1, C] for one cell."""
+    length = _cell_length(k, operands)
+    return ops.repeat(factor, length, axis=0)[:k] if length < k else factor

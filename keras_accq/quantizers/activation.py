@@ -1,0 +1,51 @@
+"""Fake quantization of activations on an int8 grid, in `keras.ops`.
+
+A tensor is stored as int8 x_q and stands for s·(x_q - z). Its grid is chosen for the N bits that
+the layers reading it take: those see x_q clamped to [-2^(N-1), 2^(N-1) - 1], while everything else
+(a residual Add) sees the whole of [-128, 127] on the same grid.
+"""
+
+from typing import Any
+
+from keras import ops
+
+from keras_accq.bounds import operand_range
+from keras_accq.quantizers.straight_through import round_half_even
+
+
+def grid(low: Any, high: Any, bits: int) -> tuple[Any, Any]:
+    """Scale and zero point of the N-bit grid over [low, high], which is widened to hold 0.
+
+    Args:
+        low: float32 scalar, smallest real value.
+        high: float32 scalar, largest real value.
+        bits: N, 2..8.
+
+    Returns:
+        s > 0 and z (an integer in [-2^(N-1), 2^(N-1) - 1], as float32). Without negative values z
+        is -2^(N-1).
+    """
+    smallest, largest = operand_range(bits)
+    low, high = ops.minimum(low, 0.0), ops.maximum(high, 0.0)
+    width = high - low
+    # A tensor of zeros; any grid holds it.
+    scale = ops.where(width > 0, width, 1.0) / (largest - smallest)
+    return scale, ops.clip(ops.round(smallest - low / scale), smallest, largest)
+
+
+def fake_quantize(x: Any, scale: Any, zero_point: Any, bits: int) -> Any:
+    """The values nearest to x that the stored integers of `bits` bits stand for.
+
+    Args:
+        x: float32, any shape.
+        scale: s, float32 scalar.
+        zero_point: z, an integer as float32 scalar.
+        bits: 8 for the whole int8 range, fewer for a layer's clamped operand.
+
+    Returns:
+        s·(clip(round(x/s) + z, -2^(bits-1), 2^(bits-1) - 1) - z). The gradient is 1 inside the
+        range and 0 outside.
+    """
+    smallest, largest = operand_range(bits)
+    units = ops.clip(x / scale, smallest - zero_point, largest - zero_point)
+    return round_half_even(units) * scale

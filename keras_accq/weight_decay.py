@@ -1,0 +1,31 @@
+"""Keeping weight decay away from scales, norms and biases."""
+
+from typing import Any
+
+import keras
+
+from keras_accq.layers import QuantizedWeights
+
+
+def exclude_from_weight_decay(optimizer: Any, model: keras.Model) -> None:
+    """Excludes a quantized model's scales, norms and biases from an optimizer's weight decay.
+
+    They are logarithms and offsets: decay would pull scales to 1 instead of making weights small
+    (A2Q, arXiv 2308.13504, decays none of them). Call it before the optimizer is built, which is
+    before training; it replaces earlier exclusions by variable.
+
+    Args:
+        optimizer: A Keras optimizer.
+        model: A model from `accq.quantize`.
+
+    Raises:
+        ValueError: The optimizer is built already, or the model has no quantized layers.
+    """
+    layers = [layer for layer in model.layers if isinstance(layer, QuantizedWeights)]
+    if not layers:
+        raise ValueError(
+            f"model {model.name!r} has no quantized layers; expected one from accq.quantize"
+        )
+    optimizer.exclude_from_weight_decay(
+        var_list=[variable for layer in layers for variable in layer.parameters_without_decay()]
+    )

@@ -1,0 +1,170 @@
+"""Widths, weight scales and input ranges for the layers that read one scale group."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_accq import fill
+from keras_accq.bounds import Partition
+from keras_accq.calibration import Measurement
+from keras_accq.errors import BudgetError
+from keras_accq.graph.groups import Group
+from keras_accq.quantizers.max_scale import MaxScale
+from keras_accq.quantizers.operands import Operands
+from keras_accq.settings import LayerSettings
+
+_INPUT_GRID = 4096
+
+
+@dataclass(frozen=True)
+class LayerWidths:
+    """What one compute layer becomes.
+
+    Attributes:
+        operands: Its widths.
+        method: Its method object.
+        scales: float64 [channels], the weight that the integer 1 stands for at the start.
+        widths_from: "given", "measured" or "assumed"; see `QuantizedWeights`.
+    """
+
+    operands: Operands
+    method: Any
+    scales: NDArray[np.float64]
+    widths_from: str
+
+
+@dataclass(frozen=True)
+class GroupWidths:
+    """What one scale group becomes.
+
+    Attributes:
+        bits: N of the layers that read it; 8 if none does.
+        range: Real values (low, high) that the N-bit operand spans; None to observe in training.
+        clip: See `ActivationQuantizer`; None unless observed.
+        layers: By name, for all its readers.
+    """
+
+    bits: int
+    range: tuple[float, float] | None
+    clip: float | None
+    layers: dict[str, LayerWidths]
+
+
+def check(groups: list[Group], settings: Mapping[str, LayerSettings]) -> None:
+    """Refuses settings that no choice of widths can meet, before anything is computed.
+
+    Raises:
+        BudgetError: An accumulator that holds no product, naming the layer and the least P.
+        ValueError: Readers of one tensor that are given different input widths.
+    """
+    for group in groups:
+        constrained = _constrained(group, settings)
+        for name in constrained:
+            layer = settings[name]
+            bits = fill.MIN_BITS if layer.input_bits is None else layer.input_bits
+            try:
+                Operands(layer.acc_bits, bits, layer.weight_bits or fill.MIN_BITS, layer.tile)
+            except BudgetError as error:
+                raise BudgetError(f"{name}: {error}") from None
+        _input_bits(group, settings)
+
+
+def choose(
+    group: Group,
+    settings: Mapping[str, LayerSettings],
+    kernels: Mapping[str, NDArray[Any]],
+    measurement: Measurement | None,
+    input_range: tuple[float, float] | None,
+) -> GroupWidths:
+    """Everything that the settings leave open, by the fill rule.
+
+    Args:
+        group: A scale group.
+        settings: By compute layer.
+        kernels: float [K, channels] by compute layer.
+        measurement: What the group's tensors hold; None without calibration data.
+        input_range: For model inputs, what the group's tensors can hold; None if not known.
+    """
+    layers = {
+        node.name: LayerWidths(
+            Operands(None, 8, 8), MaxScale(), np.ones(kernels[node.name].shape[1]), "given"
+        )
+        for node in group.readers
+        if settings[node.name].exclude
+    }
+    constrained = _constrained(group, settings)
+    if not constrained:
+        return GroupWidths(8, _full_range(measurement, input_range), None, layers)
+    input_bits = _input_bits(group, settings)
+    choice = fill.choose(
+        [
+            fill.LayerStats(
+                name,
+                kernels[name].T,
+                settings[name].acc_bits,
+                Partition.of_tile(settings[name].tile),
+                settings[name].weight_bits,
+            )
+            for name in constrained
+        ],
+        inputs=_inputs(group, measurement, input_range),
+        input_bits=input_bits,
+    )
+    source = "assumed" if measurement is None else "measured"
+    for chosen in choice.layers:
+        wanted = settings[chosen.name]
+        given = input_bits is not None and wanted.weight_bits is not None
+        layers[chosen.name] = LayerWidths(
+            Operands(wanted.acc_bits, choice.input_bits, chosen.weight_bits, wanted.tile),
+            wanted.method,
+            chosen.scales,
+            "given" if given else source,
+        )
+    few = choice.input_bits < 8
+    full = _full_range(measurement, input_range)
+    if full is None:
+        return GroupWidths(choice.input_bits, None, choice.input_range[1] if few else None, layers)
+    # Whoever gives an input's range means all of it. With 8 bits nothing is gained by clipping
+    # what calibration saw, and what it did not see is clipped less.
+    clipped = few and input_range is None
+    return GroupWidths(choice.input_bits, choice.input_range if clipped else full, None, layers)
+
+
+def _constrained(group: Group, settings: Mapping[str, LayerSettings]) -> list[str]:
+    return [node.name for node in group.readers if not settings[node.name].exclude]
+
+
+def _input_bits(group: Group, settings: Mapping[str, LayerSettings]) -> int | None:
+    """N that the readers are given, or None."""
+    given = {
+        name: settings[name].input_bits
+        for name in _constrained(group, settings)
+        if settings[name].input_bits is not None
+    }
+    if len(set(given.values())) > 1:
+        raise ValueError(
+            f"input_bits: all layers that read tensor {group.name!r} share one width, received "
+            f"{given}; give them the same"
+        )
+    return next(iter(given.values()), None)
+
+
+def _full_range(
+    measurement: Measurement | None, input_range: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    if input_range is not None:
+        return input_range
+    return None if measurement is None else (measurement.low, measurement.high)
+
+
+def _inputs(
+    group: Group, measurement: Measurement | None, input_range: tuple[float, float] | None
+) -> Any:
+    if measurement is not None:
+        return measurement.samples
+    if input_range is not None:
+        return np.linspace(*input_range, _INPUT_GRID)
+    return "half_normal" if group.never_negative() else "normal"
