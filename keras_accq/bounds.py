@@ -254,13 +254,18 @@ def budget(acc_bits: int, a: int, b: int) -> int:
     return limit // max(high, -low)
 
 
+def bits_for(worst: int) -> int:
+    """The narrowest accumulator, of at least 2 bits, that holds `worst` with either sign."""
+    return max(MIN_ACC_BITS, worst.bit_length() + 1)
+
+
 def least_acc_bits(q: ArrayLike, a: int, b: int, partition: Partition = ALL) -> IntArray:
     """The narrowest accumulator that each channel fits: int64 [channels], at least 2.
 
     Raises: as worst_case.
     """
     worst = worst_case(q, a, b, partition)
-    return np.array([max(MIN_ACC_BITS, int(w).bit_length() + 1) for w in worst], np.int64)
+    return np.array([bits_for(int(w)) for w in worst], np.int64)
 
 
 def largest_safe_tile(q: ArrayLike, a: int, b: int, acc_bits: int) -> IntArray:

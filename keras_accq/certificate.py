@@ -16,6 +16,7 @@ FORMAT = 1
 
 # Names are spelled out in a verdict up to this many, then counted.
 _NAMED = 8
+_NAME_WIDTH = 48
 
 
 @dataclass(frozen=True)
@@ -161,12 +162,12 @@ class Certificate:
         if builtin:
             parts.append(
                 f"no claim: {_count(len(builtin), 'built-in int8 op')} "
-                f"(least P = {_least(builtin)}): {_names(op.name for op in builtin)}"
+                f"(least P = {_least(builtin)}): {_names(short_name(op.name) for op in builtin)}"
             )
         if self.excluded:
             parts.append(
                 f"not covered: {_count(len(self.excluded), 'op')}: "
-                + _names(f"{op.name} ({op.op}: {op.reason})" for op in self.excluded)
+                + _names(f"{short_name(op.name)} ({op.op}: {op.reason})" for op in self.excluded)
             )
         return "; ".join(parts)
 
@@ -227,7 +228,7 @@ class Certificate:
             rows.append(
                 (
                     _position(op.subgraph, op.index),
-                    op.name,
+                    short_name(op.name),
                     str(op.k),
                     op.claim,
                     f"[{op.in_min}, {op.in_max}]",
@@ -240,7 +241,8 @@ class Certificate:
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
         lines += [
-            f"{_position(op.subgraph, op.index)}  {op.name}  not covered: {op.op}: {op.reason}"
+            f"{_position(op.subgraph, op.index)}  {short_name(op.name)}  "
+            f"not covered: {op.op}: {op.reason}"
             for op in self.excluded
         ]
         return "\n".join([*(line.rstrip() for line in lines), self.verdict])
@@ -269,12 +271,19 @@ def _names(names: Iterable[str]) -> str:
     return ", ".join(listed[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
+def short_name(name: str) -> str:
+    """A tensor's name for tables: the converter joins those of all layers that it fused by ";"."""
+    first, *rest = name.split(";")
+    cut = first if len(first) <= _NAME_WIDTH else first[: _NAME_WIDTH - 1] + "…"
+    return f"{cut};…" if rest and cut == first else cut
+
+
 def _position(subgraph: int, index: int) -> str:
     return str(index) if subgraph == 0 else f"{subgraph}:{index}"
 
 
 def _where(op: OpCertificate) -> str:
-    return f"{op.name} (op {_position(op.subgraph, op.index)})"
+    return f"{short_name(op.name)} (op {_position(op.subgraph, op.index)})"
 
 
 def _excess(op: OpCertificate) -> str:
@@ -296,7 +305,7 @@ def _claims(ops: Iterable[OpCertificate], total: int) -> list[str]:
         broken = [op for op in members if op.broken]
         text = f"P = {acc_bits}{comma} {partition}: {_of_total(len(members) - len(broken), total)}"
         if broken:
-            text += f"; not {_names(f'{op.name} ({_excess(op)})' for op in broken)}"
+            text += f"; not {_names(f'{short_name(op.name)} ({_excess(op)})' for op in broken)}"
         parts.append(text)
     return parts
 
