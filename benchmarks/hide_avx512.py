@@ -12,7 +12,6 @@ x86-64 Linux only; needs a C compiler and objdump (binutils).
 import ctypes
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -98,13 +97,14 @@ def _cpuid_offsets(path: str) -> list[int]:
 
     A disassembly, because the bytes 0F A2 also occur inside other instructions.
     """
-    listing = subprocess.run(
-        ["objdump", "--disassemble", "--no-show-raw-insn", path],
-        check=True,
-        text=True,
-        stdout=subprocess.PIPE,
-    ).stdout
-    return [int(hit, 16) for hit in re.findall(r"^\s*([0-9a-f]+):\s+cpuid\s*$", listing, re.M)]
+    with subprocess.Popen(
+        ["objdump", "--disassemble", "--no-show-raw-insn", path], stdout=subprocess.PIPE
+    ) as objdump:
+        # Millions of lines: a substring first, the parsing only where it is found.
+        hits = [line for line in objdump.stdout or () if b"cpuid" in line]
+    if objdump.returncode:
+        raise RuntimeError(f"objdump could not disassemble {path}: exit {objdump.returncode}")
+    return [int(line.split(b":")[0], 16) for line in hits if line.split()[-1] == b"cpuid"]
 
 
 def _compile() -> ctypes.CDLL:

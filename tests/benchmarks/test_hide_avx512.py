@@ -1,0 +1,51 @@
+import platform
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tflite_models
+from native_build import REPOSITORY
+
+pytestmark = [
+    pytest.mark.slow,  # disassembles LiteRT
+    pytest.mark.skipif(
+        platform.machine() != "x86_64" or not (REPOSITORY / "benchmarks").is_dir(),
+        reason="needs an x86-64 checkout",
+    ),
+]
+
+_RUN = """
+import os, signal, sys
+import numpy as np
+sys.path[:0] = [{benchmarks!r}, {tests!r}]
+from hide_avx512 import hide_avx512
+hidden = hide_avx512()
+assert hidden.sites > 0, hidden.libraries
+assert hidden.answers == 0
+import tflite_models
+outputs = tflite_models.run(open({model!r}, "rb").read(), np.load({inputs!r}))
+assert hidden.answers > 0
+np.save({outputs!r}, outputs[0])
+os.kill(os.getpid(), signal.SIGTRAP)  # somebody else's trap must do what it always does
+"""
+
+
+def test_litert_asks_gets_the_reduced_answer_and_computes_the_same(tmp_path):
+    rng = np.random.default_rng(1)
+    model = tflite_models.residual(rng, size=12, channels=24)
+    (tmp_path / "model.tflite").write_bytes(model)
+    inputs = rng.integers(-128, 128, (1, 12, 12, 24), np.int8)
+    np.save(tmp_path / "inputs.npy", inputs)
+    code = _RUN.format(
+        benchmarks=str(REPOSITORY / "benchmarks"),
+        tests=str(REPOSITORY / "tests"),
+        model=str(tmp_path / "model.tflite"),
+        inputs=str(tmp_path / "inputs.npy"),
+        outputs=str(tmp_path / "outputs.npy"),
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGTRAP, done.stderr
+    expected = tflite_models.run(model, inputs)[0]
+    np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), expected)
