@@ -1,6 +1,6 @@
 """Which layers can be quantized, and how each treats the scale of its tensors."""
 
-from enum import Enum
+from enum import Enum, unique
 from typing import Any
 
 import keras
@@ -9,17 +9,18 @@ from keras_accq.graph.nodes import Graph, Node
 from keras_accq.layers import ActivationQuantizer, QuantizedWeights
 
 
+@unique
 class Kind(Enum):
     """What a layer does to the scale of its input."""
 
     COMPUTE = "dot products; a new scale"
     BATCH_NORM = "folded into the layer before it"
     RELU = "fused into the layer before it; a new scale"
-    ADD = "a new scale"
+    ADD = "sums on a new scale"
     CONCATENATE = "one scale for inputs and output"
     PASS = "values and scale of its input"
     AVERAGE = "scale of its input, new values"
-    GLOBAL_AVERAGE = "a new scale"
+    GLOBAL_AVERAGE = "averages on a new scale"
     SOFTMAX = "a fixed scale"
     RESCALING = "other names for the same integers"
 
