@@ -69,3 +69,12 @@ def test_no_file_names_a_folder_of_one_machine():
         if _MACHINE_PATHS.search(line) and "_MACHINE_PATHS" not in line
     ]
     assert not found
+
+
+@pytest.mark.skipif(not (REPOSITORY / "docs").exists(), reason="no checkout")
+def test_the_architecture_names_every_module_and_nothing_else():
+    text = (REPOSITORY / "docs" / "architecture.md").read_text()
+    package = text[text.index("## The Python package") : text.index("## The kernels")]
+    named = set(re.findall(r"(\w+\.py)", package))
+    modules = {f.name for f in (REPOSITORY / "keras_accq").rglob("*.py")} - {"__init__.py"}
+    assert named == modules
