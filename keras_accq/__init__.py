@@ -11,6 +11,8 @@ Names are loaded on first use, so that importing this package costs neither Tens
 """
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -75,3 +77,23 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """Keeps public names what they are where a submodule has the same one.
+
+    Python binds a submodule in its package once it is imported, so that any `from
+    keras_accq.verify import ...` would turn `accq.verify` from a function into a module.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (isinstance(value, ModuleType) and name in _EXPORTS):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+# Keras finds the layers of a saved model only once they are registered. Where Keras is loaded
+# already, registering them is cheap; where it is not, `load_model` does it.
+if "keras" in sys.modules:
+    importlib.import_module("keras_accq.layers")
