@@ -32,7 +32,7 @@ def main() -> int:
         from networks import resnet8
 
         model = resnet8()
-    qmodel = accq.quantize(model, acc_bits=16)
+    qmodel = accq.quantize(model, acc_bits=16, input_range=(0, 255))
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 255, (arguments.batch, *model.input_shape[1:])).astype(np.float32)
     y = rng.integers(0, model.output_shape[-1], arguments.batch)
