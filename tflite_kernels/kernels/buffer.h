@@ -7,6 +7,7 @@
 #include <cstring>
 #include <new>
 #include <type_traits>
+#include <utility>
 
 namespace accq {
 
@@ -19,8 +20,11 @@ class Buffer {
  public:
   Buffer() = default;
   ~Buffer() { ::operator delete[](data_, std::align_val_t(kAlignment)); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
+  Buffer(Buffer&& other) noexcept { Swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    Swap(other);
+    return *this;
+  }
 
   // `count` zeros instead of what was held; false when there is no memory for them.
   [[nodiscard]] bool Allocate(size_t count) {
@@ -34,6 +38,11 @@ class Buffer {
     data_ = static_cast<T*>(fresh);
     size_ = count;
     return true;
+  }
+
+  void Swap(Buffer& other) {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
   }
 
   T* data() { return data_; }

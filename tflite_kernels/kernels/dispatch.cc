@@ -1,3 +1,6 @@
+#ifdef ACCQ_X86
+#include "kernels/avx2/conv.h"
+#endif
 #include "kernels/op.h"
 #include "kernels/reference.h"
 
@@ -5,6 +8,9 @@ namespace accq {
 
 const std::vector<const Kernel*>& KernelTable() {
   static const std::vector<const Kernel*> table = {
+#ifdef ACCQ_X86
+      &kAvx2K4N16,  // convolution, fully connected
+#endif
       &kReference,  // everything, everywhere
   };
   return table;

@@ -1,0 +1,95 @@
+// Prints GMAC/s of whole operators (copies and requantization included) on one thread, for each
+// layer of NetworkLayers() and each kernel that takes it.
+//
+//   accq_bench [--kernel=NAME] [SUBSTRING]
+//
+// SUBSTRING restricts the layers by name. The weights are "normal" (as converters leave them) or
+// "constrained" (each channel fits an int16 accumulator); operands have 8 bits.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "kernels/op.h"
+#include "tests/layers.h"
+#include "tests/problem.h"
+
+namespace accq {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double Seconds(Clock::time_point from) {
+  return std::chrono::duration<double>(Clock::now() - from).count();
+}
+
+// Median over about 0.2 s of rounds that last at least 2 ms each.
+double SecondsPerRun(const PackedOp& op, const Problem& problem) {
+  Shape4 output;
+  std::string error;
+  if (!OutputShape(problem.spec, problem.input, &output, &error)) std::abort();
+  const std::vector<int8_t> in = MakeInput(problem, Inputs::kRandom, 1);
+  std::vector<int8_t> out(size_t{1} * output.n * output.h * output.w * output.c);
+  void* scratch = nullptr;
+  if (posix_memalign(&scratch, 64, op.ScratchBytes(problem.input)) != 0) std::abort();
+  const auto round = [&](int64_t runs) {
+    const auto start = Clock::now();
+    for (int64_t i = 0; i < runs; ++i) op.Run(problem.input, in.data(), out.data(), scratch);
+    return Seconds(start);
+  };
+  round(1);  // warms caches
+  const auto runs = static_cast<int64_t>(std::max(1.0, 2e-3 / std::max(round(1), 1e-7)));
+  std::vector<double> times;
+  for (const auto start = Clock::now(); times.size() < 5 || Seconds(start) < 0.2;) {
+    times.push_back(round(runs) / runs);
+  }
+  std::free(scratch);
+  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
+  return times[times.size() / 2];
+}
+
+void Measure(const Layer& layer, Weights weights, const std::string& only_kernel) {
+  const Problem problem(layer, weights, OperandRange{-3, -128, 127}, 1);
+  for (const Kernel* kernel : KernelTable()) {
+    if (!only_kernel.empty() && only_kernel != kernel->name) continue;
+    if (!kernel->supported_cpu() || !kernel->handles(problem.spec)) continue;
+    std::string error;
+    const auto op = kernel->create(problem.spec, &error);
+    if (op == nullptr) {
+      std::fprintf(stderr, "%s\n", error.c_str());
+      std::exit(1);
+    }
+    const double seconds = SecondsPerRun(*op, problem);
+    const OpReport report = op->Report();
+    std::printf("%-30s %-11s %-12s %9.2f us %7.1f GMAC/s %7lld steps %6lld spills %6lld extra\n",
+                layer.name, NameOf(weights), kernel->name, seconds * 1e6,
+                problem.macs / seconds * 1e-9, static_cast<long long>(report.steps),
+                static_cast<long long>(report.spills), static_cast<long long>(report.extra_steps));
+    std::fflush(stdout);
+  }
+}
+
+}  // namespace
+}  // namespace accq
+
+int main(int argc, char** argv) {
+  std::string kernel, layer_part;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument.rfind("--kernel=", 0) == 0) {
+      kernel = argument.substr(std::strlen("--kernel="));
+    } else {
+      layer_part = argument;
+    }
+  }
+  for (const accq::Layer& layer : accq::NetworkLayers()) {
+    if (std::string(layer.name).find(layer_part) == std::string::npos) continue;
+    for (const accq::Weights weights : {accq::Weights::kNormal, accq::Weights::kConstrained}) {
+      accq::Measure(layer, weights, kernel);
+    }
+  }
+  return 0;
+}

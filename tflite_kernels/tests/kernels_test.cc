@@ -1,0 +1,176 @@
+// Every kernel of the dispatch table against the reference, byte for byte.
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kernels/op.h"
+#include "kernels/reference.h"
+#include "tests/layers.h"
+#include "tests/problem.h"
+
+namespace accq {
+namespace {
+
+constexpr uint32_t kSeed = 20240611;
+
+const std::vector<OperandRange>& Ranges() {
+  static const std::vector<OperandRange> ranges = {
+      {-128, -128, 127},              // after ReLU, 8 bits
+      {3, -128, 127},                 // both signs, 8 bits
+      {-8, -8, 7},                    // 4 bits, centred
+      {-20, -31, 90},                 // asymmetric
+      {10, 5, 90},                    // zero is not in the range
+      {-128, -128, -100}, {7, 7, 7},  // a single value
+  };
+  return ranges;
+}
+
+std::unique_ptr<PackedOp> Create(const Kernel& kernel, const OpSpec& spec) {
+  std::string error;
+  std::unique_ptr<PackedOp> op = kernel.create(spec, &error);
+  EXPECT_NE(op, nullptr) << error;
+  return op;
+}
+
+std::string Describe(const Layer& layer, Weights weights, const OperandRange& range,
+                     uint32_t seed) {
+  return std::string(layer.name) + ", weights " + NameOf(weights) + ", operands [" +
+         std::to_string(range.min) + ", " + std::to_string(range.max) + "] zero " +
+         std::to_string(range.zero) + ", seed " + std::to_string(seed);
+}
+
+void ExpectSameAsReference(const Kernel& kernel, const Layer& layer, Weights weights,
+                           const OperandRange& range, uint32_t seed) {
+  const Problem problem(layer, weights, range, seed);
+  if (!kernel.handles(problem.spec)) return;
+  const auto op = Create(kernel, problem.spec);
+  const auto reference = Create(kReference, problem.spec);
+  for (const Inputs kind : {Inputs::kRandom, Inputs::kLargest, Inputs::kLeast}) {
+    const std::vector<int8_t> in = MakeInput(problem, kind, seed + 1);
+    ASSERT_EQ(RunOp(*op, problem.spec, problem.input, in),
+              RunOp(*reference, problem.spec, problem.input, in))
+        << Describe(layer, weights, range, seed) << ", inputs " << static_cast<int>(kind);
+  }
+}
+
+class KernelTest : public testing::TestWithParam<const Kernel*> {
+ protected:
+  void SetUp() override {
+    if (!GetParam()->supported_cpu()) GTEST_SKIP() << "this CPU can not run it";
+  }
+};
+
+TEST_P(KernelTest, CornerLayersWithEveryRangeAndWeights) {
+  uint32_t seed = kSeed;
+  for (const Layer& layer : CornerLayers()) {
+    for (const OperandRange& range : Ranges()) {
+      for (const Weights weights : AllWeights()) {
+        ExpectSameAsReference(*GetParam(), layer, weights, range, ++seed);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+TEST_P(KernelTest, NetworkLayers) {
+  uint32_t seed = kSeed;
+  for (const Layer& layer : NetworkLayers()) {
+    for (const Weights weights : {Weights::kNormal, Weights::kConstrained}) {
+      ExpectSameAsReference(*GetParam(), layer, weights, Ranges()[1], ++seed);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+// Sums beyond 2^24 are rounded when they become floats, and so are the products.
+TEST_P(KernelTest, RoundsLikeTheContract) {
+  for (const OpKind kind : {OpKind::kConv2D, OpKind::kDepthwiseConv2D}) {
+    const Layer layer = {"identity", kind, {1, 16, 16, 1}, 1};
+    for (const auto& [bias, multiplier] :
+         std::vector<std::pair<int32_t, float>>{{0, 0.5f},
+                                                {0, 0.25f},
+                                                {0, 255.99998f},
+                                                {0, 0.49999997f},
+                                                {(1 << 24) + 1, 3.0f / (1 << 20)},
+                                                {-(1 << 30) - 77, 1e-7f},
+                                                {INT32_MAX - 40000, 4.6e-8f},
+                                                {INT32_MIN + 40000, 255.0f}}) {
+      Problem problem(layer, Weights::kAll127, {0, -128, 127}, kSeed);
+      if (!GetParam()->handles(problem.spec)) continue;
+      problem.weights[0] = 1;
+      problem.bias[0] = bias;
+      problem.spec.multiplier[0] = multiplier;
+      problem.spec.out_min = -128;
+      problem.spec.out_max = 127;
+      std::vector<int8_t> in(256);
+      for (int i = 0; i < 256; ++i) in[i] = static_cast<int8_t>(i - 128);
+      EXPECT_EQ(RunOp(*Create(*GetParam(), problem.spec), problem.spec, problem.input, in),
+                RunOp(*Create(kReference, problem.spec), problem.spec, problem.input, in))
+          << bias << " " << multiplier;
+    }
+  }
+}
+
+TEST_P(KernelTest, RunsOneOperatorOnSeveralSizesAndThreads) {
+  for (const Layer& layer : {NetworkLayers()[3], NetworkLayers()[12], CornerLayers()[18]}) {
+    Problem problem(layer, Weights::kNormal, Ranges()[1], kSeed);
+    if (!GetParam()->handles(problem.spec)) continue;
+    const auto op = Create(*GetParam(), problem.spec);
+    const auto reference = Create(kReference, problem.spec);
+    std::vector<std::thread> threads;
+    std::vector<std::vector<int8_t>> results(4), expected(4);
+    for (int t = 0; t < 4; ++t) {
+      problem.input = {t % 2 + 1, 3 + 5 * t, 30 - 7 * t, layer.input.c};
+      const std::vector<int8_t> in = MakeInput(problem, Inputs::kRandom, t);
+      expected[t] = RunOp(*reference, problem.spec, problem.input, in);
+      threads.emplace_back(
+          [&, t, in, input = problem.input] { results[t] = RunOp(*op, problem.spec, input, in); });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(results, expected) << layer.name;
+  }
+}
+
+TEST_P(KernelTest, CopiesTheSpecsArrays) {
+  for (const int index : {1, 11, 15}) {
+    Problem problem(NetworkLayers()[index], Weights::kNormal, Ranges()[1], kSeed);
+    if (!GetParam()->handles(problem.spec)) continue;
+    const auto op = Create(*GetParam(), problem.spec);
+    const std::vector<int8_t> in = MakeInput(problem, Inputs::kRandom, 1);
+    const std::vector<int8_t> before = RunOp(*op, problem.spec, problem.input, in);
+    std::fill(problem.weights.begin(), problem.weights.end(), int8_t{1});
+    std::fill(problem.bias.begin(), problem.bias.end(), 1);
+    EXPECT_EQ(RunOp(*op, problem.spec, problem.input, in), before);
+  }
+}
+
+TEST_P(KernelTest, SaysSoWhenScratchWouldOverflow) {
+  const Layer layer = {"tall", OpKind::kConv2D, {1, 3, 1, 4}, 4, 3, 1};
+  const Problem problem(layer, Weights::kNormal, Ranges()[0], kSeed);
+  const auto op = Create(*GetParam(), problem.spec);
+  if (op->ScratchBytes(problem.input) == 0) return;  // needs none
+  EXPECT_EQ(op->ScratchBytes({1, 3, INT32_MAX, 4}), SIZE_MAX);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, KernelTest, testing::ValuesIn(KernelTable()),
+                         [](const auto& info) { return std::string(info.param->name); });
+
+TEST(DispatchTest, TakesTheFirstKernelOrTheForcedOne) {
+  OpSpec spec;
+  std::string error;
+  EXPECT_NE(ChooseKernel(spec, "", &error), nullptr);
+  EXPECT_EQ(ChooseKernel(spec, "reference", &error), &kReference);
+  EXPECT_EQ(ChooseKernel(spec, "no such", &error), nullptr);
+  EXPECT_EQ(error.rfind("there is no kernel 'no such'; expected one of: ", 0), 0u) << error;
+  EXPECT_NE(error.find("reference"), std::string::npos) << error;
+  for (const Kernel* kernel : KernelTable()) {
+    if (kernel->handles(spec)) continue;
+    EXPECT_EQ(ChooseKernel(spec, kernel->name, &error), nullptr);
+  }
+}
+
+}  // namespace
+}  // namespace accq

@@ -1,0 +1,58 @@
+// Layers filled with numbers: what kernel tests and benchmarks run.
+#ifndef ACCQ_TESTS_PROBLEM_H_
+#define ACCQ_TESTS_PROBLEM_H_
+
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/op.h"
+#include "tests/layers.h"
+
+namespace accq {
+
+enum class Weights {
+  kNormal,   // bell-shaped, greatest magnitude of each channel 127, as converters leave them
+  kUniform,  // every int8 value
+  kAll127,
+  kAllMinus128,
+  kAlternating,  // 127, -128, 127, ...
+  kConstrained,  // random, magnitudes of a channel sum to just what int16 holds
+  kSparse,
+};
+const std::vector<Weights>& AllWeights();
+const char* NameOf(Weights kind);
+
+struct OperandRange {
+  int32_t zero, min, max;
+};
+
+// A valid layer; owns what its spec points to.
+struct Problem {
+  Problem(const Layer& layer, Weights kind, const OperandRange& range, uint32_t seed);
+  Problem(const Problem&) = delete;
+  Problem& operator=(const Problem&) = delete;
+
+  OpSpec spec;
+  Shape4 input;
+  int64_t macs = 0;  // multiply-accumulates of one run
+  std::vector<int8_t> weights;
+  std::vector<int32_t> bias;
+};
+
+enum class Inputs {
+  kRandom,   // every int8 value, so many lie outside a narrow operand range
+  kLargest,  // the product of greatest value with each weight of one channel, in aligned windows
+  kLeast,    // the same with the least
+};
+std::vector<int8_t> MakeInput(const Problem& problem, Inputs kind, uint32_t seed);
+
+// Runs an operator with buffers of exactly the promised sizes, scratch filled with rubbish.
+std::vector<int8_t> RunOp(const PackedOp& op, const OpSpec& spec, const Shape4& input,
+                          const std::vector<int8_t>& values);
+
+}  // namespace accq
+
+#endif  // ACCQ_TESTS_PROBLEM_H_
