@@ -1,0 +1,197 @@
+"""From a quantized Keras model to a certified int8 `.tflite` file.
+
+TFLiteConverter turns the model, written as plain TensorFlow operations (`export`), into built-ins;
+`conformance` holds what came out against the model, number for number; `rewrite` makes the
+operators that clamp their operands and claim their accumulators; and `verify` certifies the bytes
+before they are written. Whatever fails, no file is left behind.
+"""
+
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from keras_accq.certificate import Certificate
+from keras_accq.errors import ConversionError, UnsupportedModelError
+from keras_accq.files import write_atomically
+from keras_accq.graph.nodes import Graph, read
+from keras_accq.graph.supported import Kind, kind
+from keras_accq.layers import QuantizedWeights
+from keras_accq.tflite.conformance import check_tensors, match
+from keras_accq.tflite.export import ExpectedOp, Exporter
+from keras_accq.tflite.labels import relabel
+from keras_accq.tflite.ops import QuantizedOp
+from keras_accq.tflite.reader import load
+from keras_accq.tflite.rewrite import Constraint, rewrite
+from keras_accq.verify import verify
+
+NumberType = Literal["int8", "float32"]
+
+
+def convert(
+    qmodel: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    batch_size: int = 1,
+    input_type: NumberType = "int8",
+    output_type: NumberType = "int8",
+    ops: Literal["custom", "builtin"] = "custom",
+) -> Certificate:
+    """Writes a quantized model as an int8 `.tflite` file and certifies the bytes written.
+
+    Args:
+        qmodel: A model that `accq.quantize` returned, with all ranges observed.
+        path: Where to write. A file there is replaced only when all went well.
+        batch_size: The file's batch is fixed, as a free one splits graphs between delegates.
+        input_type: "float32" takes what the Keras model takes. "int8" takes the integers of the
+            first quantized tensor, round(x / scale) + zero_point with the scale and zero point of
+            the file's input; x is then what a Rescaling layer puts out, if the model starts with
+            one.
+        output_type: "float32" or "int8", with the scale and zero point of the file's output.
+        ops: "custom" for keras-accq's operators, which need its delegate (`accq.Interpreter`);
+            "builtin" for a file that runs anywhere, with clamps spelled out.
+
+    Returns:
+        The certificate of the file, as `accq.verify(path)` would give it.
+
+    Raises:
+        BudgetError: A channel does not fit its accumulator, naming layer, channel, worst case and
+            limit.
+        ConversionError: The converter's file is not what the model means, naming the operator,
+            the layer, and both values; or the model was changed after `accq.quantize`.
+        OSError: The file can not be written.
+        UnsupportedModelError: No quantized model, or inputs of unknown height and width.
+        ValueError: A range never observed, weights that are not finite, or a bad argument.
+    """
+    _check_arguments(batch_size, input_type, output_type, ops)
+    graph = read(qmodel)
+    _check_model(graph)
+    exporter = Exporter(graph, raw_inputs=input_type == "float32")
+    converted = load(_tflite(graph, exporter, batch_size, input_type, output_type))
+    pairs = match(converted, exporter.ops)
+    rescales = any(kind(node.layer) is Kind.RESCALING for node in graph.nodes)
+    check_tensors(
+        converted,
+        exporter.grids,
+        float_operators=("MUL", "ADD") if rescales and input_type == "float32" else (),
+    )
+    named = relabel(
+        converted,
+        {op.index: layer.name for op, layer in pairs},
+        list(_output_names(graph)),
+    )
+    model = rewrite(named, ops=ops, constraints=_constraints(pairs)).model
+    certificate = verify(model)
+    _check_certificate(certificate, exporter.ops)
+    write_atomically(path, model)
+    return certificate
+
+
+def _check_arguments(batch_size: Any, input_type: Any, output_type: Any, ops: Any) -> None:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int):
+        raise TypeError(f"batch_size: expected an integer, received {batch_size!r}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected at least 1, received {batch_size}")
+    for name, value in (("input_type", input_type), ("output_type", output_type)):
+        if value not in ("int8", "float32"):
+            raise ValueError(f"{name}: expected 'int8' or 'float32', received {value!r}")
+    if ops not in ("custom", "builtin"):
+        raise ValueError(f"ops: expected 'custom' or 'builtin', received {ops!r}")
+
+
+def _check_model(graph: Graph) -> None:
+    name = graph.model.name
+    if keras.backend.backend() != "tensorflow":
+        raise UnsupportedModelError(
+            f"conversion needs Keras's TensorFlow backend, this is {keras.backend.backend()!r}; "
+            "save the model, and load and convert it with KERAS_BACKEND=tensorflow"
+        )
+    if not any(isinstance(node.layer, QuantizedWeights) for node in graph.nodes):
+        raise UnsupportedModelError(
+            f"model {name!r} holds no quantized layer; expected what accq.quantize returns"
+        )
+    for node in graph.inputs:
+        shape = graph.tensors[node.output].shape
+        if None in shape[1:]:
+            raise UnsupportedModelError(
+                f"model {name!r}: input {node.name!r} has the shape {shape}; expected one that is "
+                "fixed but for the batch"
+            )
+
+
+def _output_names(graph: Graph) -> dict[str, int]:
+    """The keys of the outputs by the signature's names, in the model's order."""
+    tensors = keras.tree.flatten(graph.outputs_struct)
+    return {f"output_{i}": id(tensor) for i, tensor in enumerate(tensors)}
+
+
+def _tflite(
+    graph: Graph, exporter: Exporter, batch_size: int, input_type: str, output_type: str
+) -> bytes:
+    """The converter's file."""
+    symbolic = keras.tree.flatten(graph.inputs_struct)
+    outputs = _output_names(graph)
+
+    def function(*tensors: Any) -> Mapping[str, Any]:
+        results = exporter.trace(
+            {id(s): tensor for s, tensor in zip(symbolic, tensors, strict=True)}
+        )
+        return {name: results[key] for name, key in outputs.items()}
+
+    module = tf.Module()
+    module.function = tf.function(
+        function,
+        input_signature=[
+            tf.TensorSpec((batch_size, *s.shape[1:]), tf.float32, name=s.name) for s in symbolic
+        ],
+        # AutoGraph would rewrite the Python of the walk, to no use.
+        autograph=False,
+    )
+    concrete = module.function.get_concrete_function()
+    with warnings.catch_warnings():
+        # "Statistics for quantized inputs were expected": the fake quantizers are the statistics.
+        warnings.simplefilter("ignore")
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.inference_input_type = tf.dtypes.as_dtype(input_type)
+        converter.inference_output_type = tf.dtypes.as_dtype(output_type)
+        try:
+            data: bytes = converter.convert()
+        except Exception as error:
+            raise ConversionError(f"TFLiteConverter failed: {error}") from error
+    return data
+
+
+def _constraints(pairs: list[tuple[QuantizedOp, ExpectedOp]]) -> dict[str, Constraint]:
+    constraints = {}
+    for _, layer in pairs:
+        low, high = layer.input_range
+        constraints[layer.name] = Constraint(
+            acc_bits=layer.operands.acc_bits or 16,
+            partition=layer.partition,
+            in_min=low,
+            in_max=high,
+        )
+    return constraints
+
+
+def _check_certificate(certificate: Certificate, expected: list[ExpectedOp]) -> None:
+    certificate.raise_if_broken()
+    certified = {op.name: op for op in certificate.ops}
+    for layer in expected:
+        op = certified.get(layer.name)
+        reason = next((x.reason for x in certificate.excluded if x.name == layer.name), None)
+        if op is None:
+            raise ConversionError(
+                f"layer {layer.name!r}: the file has no operator for it"
+                + ("" if reason is None else f" that can be certified: {reason}")
+            )
+        if (op.partition, op.in_min, op.in_max) != (layer.partition, *layer.input_range):
+            raise ConversionError(
+                f"layer {layer.name!r} (op {op.index}): expected the claim {layer.partition} on "
+                f"inputs in {layer.input_range}, the file holds {op.partition} on "
+                f"({op.in_min}, {op.in_max})"
+            )

@@ -1,0 +1,375 @@
+"""A quantized Keras model as plain TensorFlow operations, and what the file made of them must hold.
+
+The model's graph is walked once inside a `tf.function`. A compute layer waits until its
+BatchNormalization and ReLU have been folded into it, and is then written with its integers.
+Every tensor's fake quantizer has the whole int8 range: the clamp of a layer's operand to N bits is
+no operation of its own, but part of the custom operator that `rewrite` makes of the layer.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from keras_accq.bounds import Partition, operand_range
+from keras_accq.errors import ConversionError
+from keras_accq.graph.nodes import Graph
+from keras_accq.graph.supported import Kind, kind
+from keras_accq.layers import (
+    ActivationQuantizer,
+    QuantizedConv2D,
+    QuantizedDense,
+    QuantizedDepthwiseConv2D,
+    QuantizedWeights,
+)
+from keras_accq.quantizers.operands import Operands
+from keras_accq.tflite import emit
+from keras_accq.tflite.emit import Grid
+from keras_accq.tflite.fold import (
+    Kernel,
+    canonical_scales,
+    fold_batch_norm,
+    silence_dead_channels,
+)
+
+_RELUS = {keras.activations.relu: tf.nn.relu, keras.activations.relu6: tf.nn.relu6}
+
+
+@dataclass(frozen=True)
+class ExpectedOp:
+    """One layer's dot products as the file must hold them.
+
+    Attributes:
+        kernel: Folded; its scales are the ones of the file.
+        input_grid: Of the tensor it reads.
+        operands: The layer's widths.
+    """
+
+    kernel: Kernel
+    input_grid: Grid
+    operands: Operands
+
+    @property
+    def name(self) -> str:
+        return self.kernel.name
+
+    @property
+    def partition(self) -> Partition | None:
+        """None for a layer that is excluded from the constraint."""
+        return None if self.operands.acc_bits is None else self.operands.partition
+
+    @property
+    def input_range(self) -> tuple[int, int]:
+        return operand_range(self.operands.input_bits)
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    """A compute layer that BatchNormalization and ReLU may still be folded into."""
+
+    layer: QuantizedWeights
+    kernel: Kernel
+    x: "_Value"
+    activation: Callable[[Any], Any] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Value:
+    """A tensor of the walk.
+
+    Attributes:
+        tensor: TensorFlow's.
+        grid: Its int8 grid, None while it has none.
+        bits: N, where it is a clamped operand; else 8.
+    """
+
+    tensor: Any
+    grid: Grid | None = None
+    bits: int = 8
+
+
+class Exporter:
+    """Walks a quantized model.
+
+    Args:
+        graph: The model's, from `nodes.read`.
+        raw_inputs: Whether inputs are what the Keras model takes; otherwise Rescaling layers are
+            left out, and the inputs are what they put out.
+
+    Attributes:
+        ops: After a `trace`, the dot products in the order written.
+        grids: The grids of all tensors, by the name of their quantizer.
+
+    Raises:
+        ValueError: Weights that are not finite, or a range that was never observed.
+    """
+
+    def __init__(self, graph: Graph, *, raw_inputs: bool) -> None:
+        self._graph = graph
+        self._raw_inputs = raw_inputs
+        self._done: dict[_Waiting, _Value] = {}
+        self.ops: list[ExpectedOp] = []
+        # All numbers are read here, since variables can not be read while a function is traced.
+        layers = [node.layer for node in graph.nodes]
+        self.grids = {
+            layer.name: Grid.of(*layer.quantization())
+            for layer in layers
+            if isinstance(layer, ActivationQuantizer)
+        }
+        self._kernels = {
+            layer.name: _kernel(layer) for layer in layers if isinstance(layer, QuantizedWeights)
+        }
+        self._statistics = {
+            layer.name: _statistics(layer)
+            for layer in layers
+            if isinstance(layer, keras.layers.BatchNormalization)
+        }
+
+    def trace(self, inputs: dict[int, Any]) -> dict[int, Any]:
+        """Builds the operations.
+
+        Args:
+            inputs: TensorFlow's tensors by the keys of the graph's input tensors.
+
+        Returns:
+            TensorFlow's tensors by the keys of the graph's outputs.
+
+        Raises:
+            ConversionError: The model is not one that `accq.quantize` makes; names the layer.
+        """
+        # tf.function may trace more than once.
+        self.ops.clear()
+        self._done.clear()
+        values: dict[int, Any] = {key: _Value(tensor) for key, tensor in inputs.items()}
+        for node in self._graph.nodes:
+            values[node.output] = node.call(partial(self._visit, node.layer), values)
+        return {key: self._written(values[key]).tensor for key in self._graph.outputs()}
+
+    def _visit(self, layer: Any, *args: Any, **kwargs: Any) -> "_Value | _Waiting":
+        # Layers take their tensors as "inputs" or by position; the rest (training, mask) is of no
+        # concern to inference.
+        x = args[0] if args else kwargs["inputs"]
+        if isinstance(layer, ActivationQuantizer):
+            return self._quantize(layer, x, narrow=bool(kwargs.get("narrow")))
+        if isinstance(layer, QuantizedWeights):
+            return self._compute(layer, x)
+        handler = self._handlers.get(kind(layer))
+        if handler is None:
+            raise ConversionError(
+                f"layer {layer.name!r}: expected a layer that accq.quantize puts out, came "
+                f"{type(layer).__name__}"
+            )
+        result: _Value | _Waiting = handler(self, layer, x)
+        return result
+
+    def _written(self, value: "_Value | _Waiting") -> _Value:
+        if isinstance(value, _Value):
+            return value
+        if value not in self._done:
+            self._done[value] = self._write(value)
+        return self._done[value]
+
+    def _write(self, value: "_Waiting") -> _Value:
+        layer, x = value.layer, value.x
+        assert x.grid is not None
+        kernel = replace(value.kernel, scales=canonical_scales(value.kernel.scales))
+        _check_bias(kernel, x.grid)
+        self.ops.append(ExpectedOp(kernel, x.grid, layer.operands))
+        return _Value(_write(layer, kernel, x.tensor, value.activation))
+
+    def _quantize(
+        self,
+        layer: ActivationQuantizer,
+        x: "_Value | _Waiting",
+        narrow: bool,
+    ) -> _Value:
+        grid = self.grids[layer.name]
+        value = self._written(x)
+        bits = layer.bits if narrow else 8
+        if value.grid is None:
+            return _Value(emit.fake_quantize(value.tensor, grid), grid, bits)
+        if value.grid != grid:
+            raise ConversionError(
+                f"layer {layer.name!r}: expected a tensor without a grid, or with the quantizer's "
+                f"own {grid}, came one with {value.grid}; the file would need a QUANTIZE"
+            )
+        return replace(value, bits=bits)
+
+    def _compute(self, layer: QuantizedWeights, x: "_Value | _Waiting") -> _Waiting:
+        value = self._on_grid(layer, x)
+        expected = layer.operands.input_bits
+        if value.bits != expected:
+            raise ConversionError(
+                f"layer {layer.name!r}: expected an input clamped to {expected} bits, came one of "
+                f"{value.bits}; a model's layers can not be rewired after accq.quantize"
+            )
+        waiting = _Waiting(layer, self._kernels[layer.name], value)
+        if layer.activation is keras.activations.linear:
+            return waiting
+        if layer.activation not in _RELUS:
+            raise ConversionError(
+                f"layer {layer.name!r}: activation {layer.activation.__name__!r} is not supported"
+            )
+        return replace(waiting, activation=_RELUS[layer.activation])
+
+    def _on_grid(self, layer: Any, x: "_Value | _Waiting") -> _Value:
+        value = self._written(x)
+        if value.grid is None:
+            raise ConversionError(
+                f"layer {layer.name!r}: expected a quantized input; the file would hold float "
+                "tensors. A model's layers can not be rewired after accq.quantize"
+            )
+        return value
+
+    def _batch_norm(self, layer: Any, x: "_Value | _Waiting") -> _Waiting:
+        if not isinstance(x, _Waiting) or x.activation is not None:
+            raise ConversionError(
+                f"layer {layer.name!r}: BatchNormalization expected right behind a compute layer "
+                "without activation"
+            )
+        kernel = fold_batch_norm(x.kernel, **self._statistics[layer.name], epsilon=layer.epsilon)
+        assert x.x.grid is not None
+        return replace(x, kernel=silence_dead_channels(kernel, x.x.grid.scale))
+
+    def _relu(self, layer: Any, x: "_Value | _Waiting") -> "_Value | _Waiting":
+        if isinstance(layer, keras.layers.ReLU):
+            function = tf.nn.relu if layer.max_value is None else tf.nn.relu6
+        else:
+            function = _RELUS[layer.activation]
+        if isinstance(x, _Waiting) and x.activation is None:
+            return replace(x, activation=function)
+        return _Value(function(self._written(x).tensor))
+
+    def _add(self, layer: Any, parts: list["_Value | _Waiting"]) -> _Value:
+        left, right = (self._whole(layer, part) for part in parts)
+        return _Value(left.tensor + right.tensor)
+
+    def _whole(self, layer: Any, x: "_Value | _Waiting") -> _Value:
+        """A value that is not clamped: only compute layers clamp in the file."""
+        value = self._on_grid(layer, x)
+        if value.bits != 8:
+            raise ConversionError(
+                f"layer {layer.name!r}: reads an operand clamped to {value.bits} bits; only "
+                "compute layers can"
+            )
+        return value
+
+    def _concatenate(self, layer: Any, parts: list["_Value | _Waiting"]) -> _Value:
+        values = [self._on_grid(layer, part) for part in parts]
+        first = values[0]
+        if any((value.grid, value.bits) != (first.grid, first.bits) for value in values):
+            raise ConversionError(f"layer {layer.name!r}: its inputs do not share one grid")
+        return replace(first, tensor=tf.concat([v.tensor for v in values], layer.axis))
+
+    def _average(self, layer: Any, x: "_Value | _Waiting") -> _Value:
+        value = self._whole(layer, x)
+        pooled = tf.nn.avg_pool2d(
+            value.tensor, layer.pool_size, layer.strides, layer.padding.upper()
+        )
+        return replace(value, tensor=pooled)
+
+    def _global_average(self, layer: Any, x: "_Value | _Waiting") -> _Value:
+        value = self._whole(layer, x)
+        return _Value(tf.reduce_mean(value.tensor, [1, 2], keepdims=layer.keepdims))
+
+    def _softmax(self, layer: Any, x: "_Value | _Waiting") -> _Value:
+        return _Value(tf.nn.softmax(self._whole(layer, x).tensor))
+
+    def _rescale(self, layer: Any, x: _Value) -> _Value:
+        if not self._raw_inputs:
+            return x
+        return _Value(x.tensor * float(layer.scale) + float(layer.offset))
+
+    def _pass(self, layer: Any, x: "_Value | _Waiting") -> "_Value | _Waiting":
+        if isinstance(layer, keras.layers.Dropout | keras.layers.Activation):
+            return x
+        value = self._on_grid(layer, x)
+        return replace(value, tensor=_moved(layer, value.tensor))
+
+    _handlers: ClassVar[dict[Kind | None, Callable[..., Any]]] = {
+        Kind.BATCH_NORM: _batch_norm,
+        Kind.RELU: _relu,
+        Kind.ADD: _add,
+        Kind.CONCATENATE: _concatenate,
+        Kind.PASS: _pass,
+        Kind.AVERAGE: _average,
+        Kind.GLOBAL_AVERAGE: _global_average,
+        Kind.SOFTMAX: _softmax,
+        Kind.RESCALING: _rescale,
+    }
+
+
+def _kernel(layer: QuantizedWeights) -> Kernel:
+    q, scales = layer.quantized_kernel()
+    if isinstance(layer, QuantizedDepthwiseConv2D):
+        q = q.reshape(*q.shape[:2], 1, -1)
+    bias = np.zeros(scales.shape) if layer.bias is None else _numbers(layer, layer.bias)
+    return Kernel(layer.name, q, scales, bias.astype(np.float32))
+
+
+def _statistics(layer: Any) -> dict[str, Any]:
+    """The arguments of fold_batch_norm."""
+    mean = _numbers(layer, layer.moving_mean)
+    return {
+        "gamma": np.ones_like(mean) if layer.gamma is None else _numbers(layer, layer.gamma),
+        "beta": np.zeros_like(mean) if layer.beta is None else _numbers(layer, layer.beta),
+        "mean": mean,
+        "variance": _numbers(layer, layer.moving_variance),
+    }
+
+
+def _numbers(layer: Any, variable: Any) -> NDArray[Any]:
+    array: NDArray[Any] = keras.ops.convert_to_numpy(variable)
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"layer {layer.name!r}: expected finite weights, {variable.name!r} holds NaN or "
+            "infinity; did the training diverge?"
+        )
+    return array
+
+
+def _write(
+    layer: QuantizedWeights, kernel: Kernel, x: Any, activation: Callable[[Any], Any] | None
+) -> Any:
+    if isinstance(layer, QuantizedDense):
+        y = emit.dense(x, kernel)
+    else:
+        assert isinstance(layer, QuantizedConv2D | QuantizedDepthwiseConv2D)
+        write = emit.conv2d if isinstance(layer, QuantizedConv2D) else emit.depthwise_conv2d
+        y = write(
+            x,
+            kernel,
+            strides=tuple(layer.strides),
+            padding=layer.padding,
+            dilation=tuple(layer.dilation_rate),
+        )
+    return y if activation is None else activation(y)
+
+
+def _moved(layer: Any, x: Any) -> Any:
+    """The output of a layer that only moves or picks values."""
+    if isinstance(layer, keras.layers.MaxPooling2D):
+        return tf.nn.max_pool2d(x, layer.pool_size, layer.strides, layer.padding.upper())
+    if isinstance(layer, keras.layers.GlobalMaxPooling2D):
+        pooled = tf.nn.max_pool2d(x, x.shape[1:3], 1, "VALID")
+        return pooled if layer.keepdims else tf.reshape(pooled, (x.shape[0], x.shape[3]))
+    if isinstance(layer, keras.layers.ZeroPadding2D):
+        return tf.pad(x, [[0, 0], *layer.padding, [0, 0]])
+    assert isinstance(layer, keras.layers.Flatten | keras.layers.Reshape)
+    return tf.reshape(x, (x.shape[0], *layer.compute_output_shape(x.shape)[1:]))
+
+
+def _check_bias(kernel: Kernel, grid: Grid) -> None:
+    units = np.abs(kernel.bias.astype(np.float64)) / (kernel.scales.astype(np.float64) * grid.scale)
+    channel = int(np.argmax(units))
+    if not units[channel] < 2.0**31:
+        raise ConversionError(
+            f"layer {kernel.name!r}, channel {channel}: the bias {kernel.bias[channel]} is "
+            f"{units[channel]:.3g} units of the accumulator, which does not fit 32 bits "
+            f"(weight scale {kernel.scales[channel]}, input scale {grid.scale})"
+        )
