@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from alternate import medians
+from keras_accq.certificate import short_name
 from keras_accq.tflite.ops import QuantizedOp, quantized_ops
 from one_op import cut_out, cut_out_dot_product
 
@@ -184,7 +185,7 @@ def table(rows: list[Row]) -> str:
     ]
     for row in rows:
         cells = [
-            row.name,
+            short_name(row.name),
             row.shape,
             f"{row.macs / 1000:.0f}",
             row.kernel,

@@ -1,0 +1,43 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tflite_models
+from native_build import REPOSITORY
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (REPOSITORY / "benchmarks").is_dir(), reason="no checkout"),
+]
+
+
+def _rows(tmp_path, *arguments):
+    command = [sys.executable, str(REPOSITORY / "benchmarks" / "layers.py"), "--samples", "3"]
+    report = tmp_path / "rows.json"
+    done = subprocess.run(
+        [*command, "--json", report, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(report.read_text())["rows"]
+    assert all(row["stock_us"] > 0 and row["ours_us"] > 0 for row in rows)
+    assert len([line for line in done.stdout.splitlines() if line.startswith("|")]) == len(rows) + 2
+    return {row["name"]: row for row in rows}
+
+
+def test_each_layer_of_a_file_is_measured_and_summed(tmp_path, delegate_library):
+    model = tmp_path / "model.tflite"
+    model.write_bytes(tflite_models.residual(np.random.default_rng(0), size=12, channels=16))
+    rows = _rows(tmp_path, model)
+    assert list(rows) == ["first", "second", "all layers", "whole model"]
+    assert rows["first"]["macs"] == 12 * 12 * 16 * 9 * 16
+    assert rows["first"]["kernel"]
+    assert rows["all layers"]["macs"] == 2 * rows["first"]["macs"]
+
+
+def test_constrained_weights_need_fewer_spills(tmp_path, delegate_library):
+    size = "3x3x32x32x8x8"
+    free = next(iter(_rows(tmp_path, "--synthetic", size).values()))
+    constrained = next(iter(_rows(tmp_path, "--synthetic", size, "--constrained").values()))
+    assert constrained["spills"] < free["spills"]
