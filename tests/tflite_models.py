@@ -201,6 +201,8 @@ def add_conv2d(
     `weights` is [out_channels, kernel_h, kernel_w, in_channels / groups].
     """
     source = graph.subgraph.tensors[x]
+    if bias is None and custom_options is None:
+        bias = np.zeros(len(weights))  # Stock LiteRT's int8 CONV_2D insists on a bias.
     n, h, w, _ = source.shape
     out = [
         n,
@@ -268,7 +270,7 @@ def add_depthwise_conv2d(
     if custom_options is not None:
         graph.op("AccqDepthwiseConv2D", inputs, [y], custom_options=custom_options)
         return y
-    if bias is None:  # Stock LiteRT takes a bias of -1 in CONV_2D and FULLY_CONNECTED, not here.
+    if bias is None:  # Stock LiteRT's takes a bias that is missing, but not one of -1.
         inputs.pop()
     options = schema.DepthwiseConv2DOptionsT(
         padding=PADDING[padding],

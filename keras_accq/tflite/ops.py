@@ -10,7 +10,7 @@ from keras_accq.errors import InvalidFileError
 from keras_accq.reference import multipliers
 from keras_accq.tflite import options as blob
 from keras_accq.tflite.claims import Claim, Claims, read_claims
-from keras_accq.tflite.patterns import INT8_RANGE, value_range
+from keras_accq.tflite.patterns import INT8_RANGE, dense_as_conv, value_range
 from keras_accq.tflite.reader import Model, Operator, Subgraph, Tensor
 from keras_accq.tflite.schema import TENSOR_TYPES
 
@@ -60,7 +60,7 @@ def _no_floats() -> np.ndarray:
     return np.empty(0, np.float32)
 
 
-@dataclass
+@dataclass(eq=False)
 class QuantizedOp:
     """One convolution, depthwise convolution or fully-connected layer.
 
@@ -68,7 +68,7 @@ class QuantizedOp:
         subgraph: The subgraph's place in the model.
         index: The operator's place in the subgraph.
         op: The operator's name in the file, like "CONV_2D" or "AccqConv2D".
-        name: The output tensor's name.
+        name: The output tensor's name; of RESHAPE, 1x1 CONV_2D, RESHAPE the last one's.
         kind: "conv2d", "depthwise_conv2d", "fully_connected"; the lower-case name of the operator
             for another one that sums products.
         custom: Whether it is one of ours.
@@ -178,7 +178,8 @@ def quantized_ops(model: Model) -> list[QuantizedOp]:
 
 
 def _record(graph: Subgraph, op: Operator, claims: Claims) -> QuantizedOp:
-    names = [graph.tensors[t].name for t in op.outputs if t >= 0]
+    dense = None if op.custom else dense_as_conv(graph, op)
+    names = [graph.tensors[t].name for t in (dense.after if dense else op).outputs if t >= 0]
     name = names[0] if names else ""
     kind = KINDS.get(op.name, op.name.lower())
     record = QuantizedOp(graph.index, op.index, op.name, name, kind, op.custom)

@@ -32,7 +32,7 @@ _DTYPES = {
 # Bits of an element of the types that NumPy lacks; strings, resources and variants have no size.
 _BITS = {"INT4": 4, "UINT4": 4, "INT2": 2, "BFLOAT16": 16, "FLOAT8_E4M3FN": 8, "FLOAT8_E5M2": 8}
 
-# Flatbuffers' builder writes a buffer's data elsewhere in files over 2 GB, at an offset above 1.
+# Converters of models over 2 GB write data behind the flatbuffer, at an offset above 1.
 _NO_OFFSET = 1
 
 # TFLite's kernels stop at 8; it bounds the product of the dimensions.
@@ -157,7 +157,7 @@ class Subgraph:
     @cached_property
     def producers(self) -> dict[int, Operator]:
         """Tensor index -> the operator that computes it."""
-        return {t: op for op in self.operators for t in op.outputs}
+        return {t: op for op in self.operators for t in op.outputs if t >= 0}
 
     @cached_property
     def consumers(self) -> dict[int, list[Operator]]:
@@ -179,7 +179,7 @@ class Model:
         subgraphs: Its graphs; the first one is the main one.
         metadata: Name -> content of the metadata entries (the first one of each name), views of
             the file's bytes.
-        tree: All tables as parsed, for rewriting.
+        tree: All tables as parsed, for rewriting; data from behind the flatbuffer is inside.
         unknown: What a newer schema put in that this package can not write back.
     """
 
@@ -227,7 +227,11 @@ def load(source: bytes | bytearray | memoryview | str | os.PathLike[str]) -> Mod
         )
     if not tree.get("subgraphs"):
         raise InvalidFileError("model: it has no subgraph")
-    buffers = _buffers(data, tree)
+    _inline(data, tree)
+    buffers = [
+        content if content is not None and content.size else None
+        for content in (table.get("data") for table in tree.get("buffers", []))
+    ]
     metadata: dict[str, memoryview] = {}
     for i, entry in enumerate(tree.get("metadata", [])):
         index = entry.get("buffer", 0)
@@ -235,10 +239,12 @@ def load(source: bytes | bytearray | memoryview | str | os.PathLike[str]) -> Mod
         _check_index(index, len(buffers), where, "buffer")
         content = buffers[index]
         metadata.setdefault(_text(entry), (_NOTHING if content is None else content).data)
+    for index in np.asarray(tree.get("metadata_buffer", ())).tolist():
+        _check_index(index, len(buffers), "metadata_buffer", "buffer")
     codes = [_operator_name(i, code) for i, code in enumerate(tree.get("operator_codes", []))]
     named = _signature_tensors(tree)
     subgraphs = tuple(
-        _subgraph(i, graph, data, buffers, codes, named.get(i, set()))
+        _subgraph(i, graph, buffers, codes, named.get(i, set()))
         for i, graph in enumerate(tree["subgraphs"])
     )
     return Model(
@@ -269,23 +275,34 @@ def _check_index(index: int, count: int, where: str, what: str, lowest: int = 0)
         )
 
 
-def _window(data: bytes, offset: int, size: int, where: str) -> np.ndarray:
-    if offset + size > len(data):
-        raise InvalidFileError(
-            f"{where}: its data is at offset {offset} with {size} bytes, beyond the file's "
-            f"{len(data)}; the file is truncated or damaged"
+def _inline(data: bytes, tree: Table) -> None:
+    """Gives buffers and options that lie behind the flatbuffer their place inside it."""
+    credit = len(data)  # They do not overlap, so that writing them back can not grow the file.
+    places = [
+        (f"buffer {i}", table, "data", ("offset", "size"))
+        for i, table in enumerate(tree.get("buffers", []))
+    ]
+    places += [
+        (
+            f"operator {i} of subgraph {g}",
+            table,
+            "custom_options",
+            ("large_custom_options_offset", "large_custom_options_size"),
         )
-    return np.frombuffer(data, np.uint8, size, offset)
-
-
-def _buffers(data: bytes, tree: Table) -> list[np.ndarray | None]:
-    result: list[np.ndarray | None] = []
-    for i, table in enumerate(tree.get("buffers", [])):
-        content = table.get("data")
-        if table.get("offset", 0) > _NO_OFFSET:
-            content = _window(data, table["offset"], table.get("size", 0), f"buffer {i}")
-        result.append(content if content is not None and content.size else None)
-    return result
+        for g, graph in enumerate(tree["subgraphs"])
+        for i, table in enumerate(graph.get("operators", []))
+    ]
+    for where, table, target, (offset_key, size_key) in places:
+        if table.get(offset_key, 0) <= _NO_OFFSET:
+            continue
+        offset, size = table.pop(offset_key), table.pop(size_key, 0)
+        credit -= size
+        if offset + size > len(data) or credit < 0:
+            raise InvalidFileError(
+                f"{where}: its data is at offset {offset} with {size} bytes, beyond the file's "
+                f"{len(data)} or shared with others; the file is truncated or damaged"
+            )
+        table[target] = np.frombuffer(data, np.uint8, size, offset)
 
 
 def _operator_name(index: int, code: Table) -> tuple[str, bool, int]:
@@ -305,7 +322,6 @@ def _operator_name(index: int, code: Table) -> tuple[str, bool, int]:
 def _subgraph(
     index: int,
     graph: Table,
-    data: bytes,
     buffers: list[np.ndarray | None],
     codes: list[tuple[str, bool, int]],
     named: set[int],
@@ -327,14 +343,6 @@ def _subgraph(
         code = table.get("opcode_index", 0)
         _check_index(code, len(codes), where, "operator code")
         name, custom, version = codes[code]
-        blob = table.get("custom_options", _NOTHING)
-        if table.get("large_custom_options_offset", 0) > _NO_OFFSET:
-            blob = _window(
-                data,
-                table["large_custom_options_offset"],
-                table.get("large_custom_options_size", 0),
-                f"{where}: large custom options",
-            )
         references(table, "intermediates", where, lowest=-1)
         operators.append(
             Operator(
@@ -347,9 +355,10 @@ def _subgraph(
                 # Some runtimes' RNN operators leave out an output, too.
                 outputs=references(table, "outputs", where, lowest=-1),
                 options=table.get("builtin_options", {}),
-                custom_options=blob.data,
+                custom_options=table.get("custom_options", _NOTHING).data,
             )
         )
+    _check_order(index, tensors, operators)
     inputs = references(graph, "inputs", f"subgraph {index}")
     outputs = references(graph, "outputs", f"subgraph {index}")
     return Subgraph(
@@ -361,6 +370,25 @@ def _subgraph(
         outputs=outputs,
         visible=frozenset(named).union(inputs, outputs),
     )
+
+
+def _check_order(index: int, tensors: tuple[Tensor, ...], operators: list[Operator]) -> None:
+    """Every tensor is computed once, and before it is read: what follows may rely on it."""
+    made: dict[int, int] = {}
+    for op in operators:
+        for tensor in op.outputs:
+            if tensor >= 0 and made.setdefault(tensor, op.index) != op.index:
+                raise InvalidFileError(
+                    f"{op}: computes tensor {tensor} ({tensors[tensor].name!r}), which operator "
+                    f"{made[tensor]} has computed already; the file is damaged"
+                )
+    for op in operators:
+        for tensor in op.inputs:
+            if made.get(tensor, -1) >= op.index and not tensors[tensor].is_variable:
+                raise InvalidFileError(
+                    f"{op}: reads tensor {tensor} ({tensors[tensor].name!r}), which only operator "
+                    f"{made[tensor]} of subgraph {index} computes; the file is damaged"
+                )
 
 
 def _tensor(index: int, table: Table, buffers: list[np.ndarray | None], where: str) -> Tensor:
