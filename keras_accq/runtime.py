@@ -8,6 +8,7 @@ Any runtime that loads external delegates can run the same files: give it the li
 `delegate_path()`, for example `tf.lite.experimental.load_delegate(accq.delegate_path())`.
 """
 
+import contextlib
 import ctypes
 import os
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ from keras_accq.tflite.reader import load
 _LIBRARY = Path(__file__).parent / "lib" / "libaccq_delegate.so"
 # Written instead of the library by an installation without the tools to build it (setup.py).
 _NOT_BUILT = _LIBRARY.with_name("not_built.txt")
+# Written by setup.py where it could not build the library.
+_REASON = _LIBRARY.with_name("not_built.txt")
 _VARIABLE = "ACCQ_DELEGATE"
 
 
@@ -45,10 +48,14 @@ def delegate_path() -> str:
         reason = "the package was not installed with pip"
         if _NOT_BUILT.is_file():
             reason = _NOT_BUILT.read_text(encoding="utf-8").strip()
+        reason = "no C++17 compiler or no CMake when keras-accq was installed, most likely"
+        with contextlib.suppress(OSError):
+            reason = _REASON.read_text(encoding="utf-8").strip()
         raise DelegateError(
-            f"the delegate was not built: there is no {_LIBRARY} ({reason}). Install CMake and a "
-            f"C++17 compiler, then install keras-accq again; {_VARIABLE} may name a library that "
-            "was built elsewhere. rewrite, verify and simulate work without it"
+            f"the delegate was not built, there is no {_LIBRARY}: {reason}. Install what is "
+            "missing and then keras-accq again (pip's --verbose shows the build), or let "
+            f"{_VARIABLE} name a library that was built elsewhere. rewrite, verify and simulate "
+            "work without it"
         )
     return str(_LIBRARY)
 
