@@ -127,13 +127,15 @@ class QuantizedWeights(keras.layers.Layer):
         Raises:
             ValueError: Weights or parameters that are not finite.
         """
-        for variable in (self._variable, *self._parameters.values()):
-            if not np.isfinite(ops.convert_to_numpy(variable)).all():
-                raise ValueError(
-                    f"{self.name}: expected finite weights, {variable.name!r} holds NaN or "
-                    "infinity; did the training diverge?"
-                )
         integers, scale = (ops.convert_to_numpy(x) for x in self._quantize())
+        variables = (self._variable, *self._parameters.values())
+        finite = [np.isfinite(ops.convert_to_numpy(variable)).all() for variable in variables]
+        if not (all(finite) and np.isfinite(integers).all() and np.isfinite(scale).all()):
+            bad = [v.name for v, good in zip(variables, finite, strict=True) if not good]
+            raise ValueError(
+                f"{self.name}: expected finite weights, received NaN, infinite or huge values "
+                f"in {bad or 'its scales and norms'}; did the training diverge?"
+            )
         shape = tuple(self._variable.shape)
         return np.rint(integers).astype(np.int8).reshape(shape), scale.astype(np.float32)
 

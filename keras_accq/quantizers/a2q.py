@@ -113,9 +113,9 @@ class A2Q:
 def integers(v: Any, norm: Any, operands: Operands) -> Any:
     """A2Q's integer weights as float32, with straight-through gradients.
 
-    ‖q‖₁ <= T holds exactly for all finite weights, not only up to rounding (NaN and infinite
-    weights give NaN). With u = 2^-24 the unit roundoff, k the length of a cell, n its true norm,
-    and ^ for what float32 computes:
+    ‖q‖₁ <= T holds exactly, not only up to rounding, for every result that is not NaN (as NaN and
+    infinite weights give). With u = 2^-24 the unit roundoff, k the length of a cell, n its true
+    norm, and ^ for what float32 computes:
       - n^ >= n·(1-u)^(k-1) for any order of the sum, as its terms have one sign (fused
         multiply-adds only help); numbers flushed to zero take off less than k·2^-36 of
         n^ >= 2^-90.

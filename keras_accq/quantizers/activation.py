@@ -28,8 +28,8 @@ def grid(low: Any, high: Any, bits: int) -> tuple[Any, Any]:
     smallest, largest = operand_range(bits)
     low, high = ops.minimum(low, 0.0), ops.maximum(high, 0.0)
     width = high - low
-    # A tensor of zeros; any grid holds it.
-    scale = ops.where(width > 0, width, 1.0) / (largest - smallest)
+    # A tensor of zeros: any grid holds it. Nor may the scale be flushed to zero.
+    scale = ops.where(width > 2.0**-90, width, 1.0) / (largest - smallest)
     return scale, ops.clip(ops.round(smallest - low / scale), smallest, largest)
 
 

@@ -1,0 +1,112 @@
+import keras
+
+from keras_accq.graph.groups import find, only_narrow
+from keras_accq.graph.nodes import read
+
+L = keras.layers
+
+
+def _groups(function, shape=(8, 8, 3)) -> dict[str, tuple[list[str], list[str]]]:
+    """By name: layers whose outputs give the range, and compute layers that read the group."""
+    inputs = keras.Input(shape, name="x")
+    groups = find(read(keras.Model(inputs, function(inputs))))
+    return {
+        group.name: ([n.name for n in group.sources], [n.name for n in group.readers])
+        for group in groups
+    }
+
+
+def test_only_the_last_tensor_of_a_fused_chain_is_quantized() -> None:
+    def function(x):
+        x = L.Conv2D(4, 3, padding="same", name="c1")(x)
+        x = L.ReLU(name="r1")(L.BatchNormalization(name="b1")(x))
+        y = L.BatchNormalization(name="b2")(L.Conv2D(4, 3, padding="same", name="c2")(x))
+        return L.Activation("relu", name="r2")(L.Add(name="sum")([x, y]))
+
+    assert _groups(function) == {
+        "x": (["x"], ["c1"]),
+        "r1": (["r1"], ["c2"]),
+        "b2": (["b2"], []),
+        "r2": (["r2"], []),
+    }
+
+
+def test_an_inner_tensor_with_another_reader_is_quantized() -> None:
+    def function(x):
+        y = L.Conv2D(3, 3, padding="same", name="c")(x)
+        return L.Add(name="sum")([L.ReLU(name="r")(y), y])
+
+    assert list(_groups(function)) == ["x", "c", "r", "sum"]
+
+    def output(x):
+        y = L.Conv2D(3, 3, name="c")(x)
+        return y, L.ReLU(name="r")(y)
+
+    assert list(_groups(output)) == ["x", "c", "r"]
+
+
+def test_activation_arguments_are_fused() -> None:
+    def function(x):
+        return L.ReLU(max_value=6, name="r")(L.Conv2D(3, 3, activation="relu", name="c")(x))
+
+    assert list(_groups(function)) == ["x", "c", "r"]
+
+
+def test_layers_that_hand_the_scale_through() -> None:
+    def function(x):
+        x = L.Conv2D(4, 3, name="c1")(L.ZeroPadding2D()(x))
+        x = L.AveragePooling2D(2)(L.Dropout(0.5)(L.MaxPooling2D()(x)))
+        return L.Dense(2, name="d")(L.Flatten()(x))
+
+    assert _groups(function) == {"x": (["x"], ["c1"]), "c1": (["c1"], ["d"]), "d": (["d"], [])}
+
+
+def test_concatenate_has_one_scale() -> None:
+    def function(x):
+        a = L.Conv2D(4, 1, activation="relu", name="a")(x)
+        b = L.Conv2D(4, 1, activation="relu", name="b")(x)
+        c = L.Conv2D(4, 1, name="c")(b)
+        y = L.Concatenate(name="cat")([L.Concatenate()([a, b]), a])
+        return L.Conv2D(2, 1, name="d")(y), c
+
+    groups = _groups(function)
+    assert len(groups) == 4
+    (shared,) = [group for group in groups.values() if len(group[0]) > 1]
+    assert [sorted(names) for names in shared] == [["a", "b"], ["c", "d"]]
+
+
+def test_rescaling_softmax_and_global_average() -> None:
+    def function(x):
+        x = L.Conv2D(4, 3, name="c")(L.Rescaling(1 / 255, name="scaled")(x))
+        x = L.GlobalAveragePooling2D(name="mean")(x)
+        return L.Softmax(name="s")(L.Dense(2, name="d")(x))
+
+    assert _groups(function) == {
+        "scaled": (["scaled"], ["c"]),
+        "c": (["c"], []),
+        "mean": (["mean"], ["d"]),
+        "d": (["d"], []),
+    }
+
+
+def test_never_negative() -> None:
+    inputs = keras.Input((8, 8, 3))
+    a = L.Conv2D(4, 1, activation="relu", name="a")(inputs)
+    b = L.Conv2D(4, 1, name="b")(inputs)
+    c = L.Concatenate()([a, L.ReLU(name="c")(L.Conv2D(4, 1)(inputs))])
+    groups = {g.name: g for g in find(read(keras.Model(inputs, [b, c])))}
+    assert groups["a"].never_negative()
+    assert not groups["b"].never_negative()
+
+
+def test_only_narrow() -> None:
+    inputs = keras.Input((8, 8, 3), name="x")
+    a = L.MaxPooling2D(name="pool")(L.Conv2D(4, 1, padding="same", name="a")(inputs))
+    b = L.Conv2D(4, 1, name="b")(a)
+    c = L.Conv2D(4, 1, name="c")(b)
+    total = L.Add(name="sum")([b, c])
+    graph = read(keras.Model(inputs, total))
+    narrow = only_narrow(graph, {"b", "c"})
+    names = {node.name for node in (*graph.inputs, *graph.nodes) if node.output in narrow}
+    # b's output is also added, c's only so; the sum is the model's output; a takes 8 bits.
+    assert names == {"a", "pool"}

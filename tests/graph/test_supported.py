@@ -1,0 +1,141 @@
+import keras
+import pytest
+
+from keras_accq.graph.nodes import read
+from keras_accq.graph.supported import problems
+
+L = keras.layers
+
+
+def _problems(function, shape=(8, 8, 3)) -> dict[str, str]:
+    inputs = keras.Input(shape, name="x")
+    return dict(problems(read(keras.Model(inputs, function(inputs)))))
+
+
+def _after_conv(*layers):
+    def function(x):
+        x = L.Conv2D(4, 3, name="conv")(x)
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    return function
+
+
+def _whole(x):
+    x = L.Rescaling(1 / 255)(x)
+    x = L.ZeroPadding2D()(x)
+    x = L.Conv2D(4, 3, groups=1, use_bias=False)(x)
+    x = L.BatchNormalization()(x)
+    x = L.ReLU(max_value=6)(x)
+    y = L.DepthwiseConv2D(3, padding="same", activation="relu6")(x)
+    y = L.BatchNormalization()(L.Conv2D(4, 1)(y))
+    x = L.Activation("relu")(L.Add()([x, y]))
+    x = L.Concatenate()([x, L.MaxPooling2D(3, 1, padding="same")(y)])
+    x = L.Dropout(0.1)(L.AveragePooling2D(2)(x))
+    x = L.Concatenate()([L.GlobalAveragePooling2D(2)(x), L.GlobalMaxPooling2D()(x), L.Flatten()(x)])
+    return L.Reshape((5,))(L.Dense(5)(x)), L.Dense(3, activation="softmax")(x)
+
+
+def test_every_supported_layer() -> None:
+    assert _problems(_whole) == {}
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "reason"),
+    [
+        (_after_conv(L.UpSampling2D(name="l")), "l", "UpSampling2D is not supported"),
+        (_after_conv(L.LeakyReLU(name="l")), "l", "LeakyReLU is not supported"),
+        (_after_conv(L.ReLU(max_value=1, name="l")), "l", "max_value=1"),
+        (_after_conv(L.ReLU(negative_slope=0.1, name="l")), "l", "negative_slope=0.1"),
+        (_after_conv(L.ReLU(threshold=1, name="l")), "l", "threshold=1"),
+        (_after_conv(L.Activation("gelu", name="l")), "l", "'gelu'; expected linear"),
+        (_after_conv(L.Conv2D(3, 3, activation="tanh", name="l")), "l", "'tanh'; expected linear"),
+        (_after_conv(L.Dense(3, name="l")), "l", r"expected \(batch, features\)"),
+        (_after_conv(L.Softmax(axis=1, name="l")), "l", "axis 1"),
+        (_after_conv(L.Softmax(name="l"), L.Flatten()), "l", "output of the model"),
+        (
+            _after_conv(L.Conv2D(3, 3, activation="softmax", name="l"), L.Flatten()),
+            "l",
+            "output of the model",
+        ),
+        (_after_conv(L.ReLU(), L.BatchNormalization(name="l")), "l", "only reader of a Conv2D"),
+        (
+            _after_conv(
+                L.Conv2D(3, 3, activation="relu", name="c"), L.BatchNormalization(name="l")
+            ),
+            "l",
+            "it reads 'c'",
+        ),
+        (_after_conv(L.BatchNormalization(axis=1, name="l")), "l", "axis 1"),
+        (_after_conv(L.Rescaling(2.0, name="l")), "l", "one of the model's inputs"),
+        (lambda x: L.Conv2D(3, 3)(L.Rescaling([1, 2, 3], name="l")(x)), "l", "expected numbers"),
+        (lambda x: L.Conv2D(3, 3)(L.Rescaling(-1.0, name="l")(x)), "l", "scale -1.0"),
+        (lambda x: L.Add(name="l")([x, x, x]), "l", "Add of 3"),
+        (lambda x: L.Conv2D(3, 3)(x) + 1.0, None, "is an operation; use a layer"),
+        (
+            _after_conv(keras.Sequential([keras.Input((6, 6, 4)), L.ReLU()], name="l")),
+            "l",
+            "nested model",
+        ),
+    ],
+)
+def test_what_is_not_supported_is_named_with_the_reason(function, name, reason) -> None:
+    found = _problems(function)
+    if name is None:
+        (name,) = found
+    assert list(found) == [name]
+    with pytest.raises(AssertionError, match=reason):
+        raise AssertionError(found[name])
+
+
+def test_channels_first() -> None:
+    found = _problems(_after_conv(L.MaxPooling2D(data_format="channels_first", name="l")))
+    assert "channels_first" in found["l"]
+
+
+def test_subclasses_are_not_taken_for_their_base() -> None:
+    class Own(L.Conv2D):
+        pass
+
+    found = _problems(lambda x: Own(3, 3, name="l")(x))
+    assert found == {"l": "Own is not supported (a subclass of Conv2D)"}
+
+
+def test_shared_layers() -> None:
+    shared = L.Conv2D(3, 3, padding="same", name="l")
+    found = _problems(lambda x: shared(shared(x)))
+    assert found == {"l": "is called 2 times; give each call a layer of its own"}
+
+
+def test_batch_norm_of_a_tensor_that_others_read() -> None:
+    def function(x):
+        y = L.Conv2D(3, 3, name="c")(x)
+        return L.Add()([y, L.BatchNormalization(name="l")(y)])
+
+    assert "only reader" in _problems(function)["l"]
+
+    def output(x):
+        y = L.Conv2D(3, 3, name="c")(x)
+        return y, L.BatchNormalization(name="l")(y)
+
+    assert "only reader" in _problems(output)["l"]
+
+
+def test_all_problems_are_found_at_once() -> None:
+    found = _problems(
+        _after_conv(
+            L.UpSampling2D(name="a"), L.LeakyReLU(name="b"), L.Conv2D(3, 3), L.ELU(name="c")
+        )
+    )
+    assert list(found) == ["a", "b", "c"]
+
+
+def test_layers_quantized_by_keras() -> None:
+    def function(x):
+        dense = L.Dense(3, name="l")
+        y = dense(x)
+        dense.quantize("int8")
+        return y
+
+    assert "quantized by Keras (int8)" in _problems(function, (8,))["l"]
