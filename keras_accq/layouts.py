@@ -9,14 +9,20 @@ This is the one Python table of them; the packing code of the kernels computes t
 Layouts, L = 32767, for operands in [a, b]:
 
 avx2_k4n16 (convolution, fully connected)
-    VPMADDUBSW on u = x - a, which is unsigned, with R = b - a. A step is a group of 4 consecutive
-    k for a block of 16 output channels; each channel has two int16 lanes, one for the first pair
-    of the group and one for the second. Groups lie within runs of contiguous input bytes (one
-    kernel row, kw * cin, where the dilation along w is 1; otherwise one tap, cin), the last group
-    of a run filled with zero weights. A segment is exact when R * max(Sp, Sn) <= L in each of the
-    block's 32 lanes, Sp and Sn being the sums of that lane's positive and negative weights: then
-    neither VPMADDUBSW saturates nor the sum that is read is out of range. A group that breaks the
-    test by itself is split into two steps, with the weights trunc(w / 2) and w - trunc(w / 2).
+    VPMADDUBSW and VPADDW. A step is a group of 4 consecutive k for a block of 16 output channels;
+    each channel has two int16 lanes, one for the first pair of the group and one for the second.
+    Groups lie within runs of contiguous input bytes (one kernel row, kw * cin, where the dilation
+    along w is 1 and the convolution has one group; otherwise one tap, cin / groups), the last group
+    of a run filled with zero weights. The operand has one of two forms, chosen per block:
+    - shifted: u = x - in_min in [0, R], R = in_max - in_min;
+    - signed: x in its range widened to hold 0, as |x| * (sign(x) * w), for which a group that holds
+      -128 is split, because VPSIGNB can not negate it.
+    A segment is exact when, for operands in [low, high] and in each of the block's 32 lanes,
+    high * Sp - low * Sn <= L and high * Sn - low * Sp <= L, Sp and Sn being the sums of that lane's
+    positive and negative weights: then neither VPMADDUBSW saturates nor a sum that is read is out
+    of range. A group that breaks this alone is split into two steps, with the weights trunc(w / 2)
+    and w - trunc(w / 2). A block takes the signed form where 3 * steps + spills is less than
+    2 * steps + spills of the shifted one, which is what they cost in vector instructions.
 
 avx2_dw (depthwise convolution)
     The same operands and test; a step is a pair of consecutive taps in file order (a last odd tap
@@ -34,11 +40,12 @@ Blocks of channels never cross convolution groups; the last block of a group may
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_accq.bounds import accumulator_limit, widened_range
+from keras_accq.bounds import IntArray, accumulator_limit, widened_range
 from keras_accq.certificate import Spills
 from keras_accq.reference import Int8Array
 
@@ -80,7 +87,15 @@ def _filled(values: Int8Array, axis: int, multiple: int) -> Int8Array:
     return np.pad(values, [(0, missing if i == axis else 0) for i in range(values.ndim)])
 
 
-def _walk(parts: Sequence[tuple[_Loads, NDArray[np.bool_]]]) -> Spills:
+class _Figures(NamedTuple):
+    """Steps and spills of each block, int64 [blocks]; `groups` is the steps before splitting."""
+
+    steps: IntArray
+    spills: IntArray
+    groups: int
+
+
+def _walk(parts: Sequence[tuple[_Loads, NDArray[np.bool_]]]) -> _Figures:
     """Greedy schedules of all blocks at once.
 
     Args:
@@ -88,20 +103,19 @@ def _walk(parts: Sequence[tuple[_Loads, NDArray[np.bool_]]]) -> Spills:
             this part at all (the loads of the others are 0). The first part is always there,
             and no part leaves int16 on its own.
     """
-    steps, blocks, bounds = parts[0][0].shape
+    groups, blocks, bounds = parts[0][0].shape
     state = np.zeros((blocks, bounds), np.int32)
-    spills = blocks  # each block's last segment
-    for step in range(steps):
+    spills = np.ones(blocks, np.int64)  # each block's last segment
+    for group in range(groups):
         for loads, present in parts:
-            if not present[step].any():
+            if not present[group].any():
                 continue
-            state += loads[step]
+            state += loads[group]
             over = (state > _LIMIT).any(axis=1)
             if over.any():
-                state[over] = loads[step, over]
-                spills += int(over.sum())
-    total = sum(int(present.sum()) for _, present in parts)
-    return Spills(steps=total, spills=spills, extra_steps=total - steps * blocks)
+                state[over] = loads[group, over]
+                spills += over
+    return _Figures(sum(present.sum(axis=0) for _, present in parts), spills, groups)
 
 
 def _loads(weights: NDArray[np.int32], low: int, high: int) -> _Loads:
@@ -122,10 +136,21 @@ def _loads(weights: NDArray[np.int32], low: int, high: int) -> _Loads:
     )
 
 
-def _walk_pairs(weights: NDArray[np.int32], low: int, high: int) -> Spills:
-    """Schedules for steps of pairs, [steps, blocks, lanes, 2]; too heavy ones are split."""
+def _walk_pairs(
+    weights: NDArray[np.int32], low: int, high: int, also_split: NDArray[np.bool_] | None = None
+) -> _Figures:
+    """Schedules for steps of pairs, [steps, blocks, lanes, 2]; too heavy ones are split.
+
+    Args:
+        weights: int32 [steps, blocks, lanes, 2].
+        low: Smallest operand.
+        high: Largest operand.
+        also_split: Steps to split for another reason, bool [steps, blocks].
+    """
     loads = _loads(weights, low, high)
     split: NDArray[np.bool_] = np.any(loads > _LIMIT, axis=2)
+    if also_split is not None:
+        split |= also_split
     every = np.ones_like(split)
     if not split.any():
         return _walk([(loads, every)])
@@ -133,28 +158,51 @@ def _walk_pairs(weights: NDArray[np.int32], low: int, high: int) -> Spills:
     return _walk([(_loads(first, low, high), every), (_loads(weights - first, low, high), split)])
 
 
+def _total(figures: _Figures) -> Spills:
+    steps = int(figures.steps.sum())
+    return Spills(
+        steps=steps,
+        spills=int(figures.spills.sum()),
+        extra_steps=steps - figures.groups * figures.steps.size,
+    )
+
+
+def _cheaper_form(weights: NDArray[np.int32], layer: _Layer) -> Spills:
+    """Schedules for steps of pairs, [steps, blocks, lanes, 2], in the form that costs less."""
+    shifted = _walk_pairs(weights, 0, layer.in_max - layer.in_min)
+    holds_least: NDArray[np.bool_] = np.any(weights == -128, axis=(2, 3))
+    signed = _walk_pairs(weights, *widened_range(layer.in_min, layer.in_max), holds_least)
+    cheaper = 3 * signed.steps + signed.spills < 2 * shifted.steps + shifted.spills
+    return _total(
+        _Figures(
+            np.where(cheaper, signed.steps, shifted.steps),
+            np.where(cheaper, signed.spills, shifted.spills),
+            shifted.groups,
+        )
+    )
+
+
 def _avx2_k4n16(layer: _Layer) -> Spills:
     blocks = _blocks_of(layer, _BLOCK)
     count = blocks.shape[0]
     runs = _filled(blocks.reshape(count, _BLOCK, -1, layer.run), 3, 4)
     steps = runs.reshape(count, _BLOCK, -1, 2, 2).transpose(2, 0, 1, 3, 4).astype(np.int32)
-    return _walk_pairs(
-        steps.reshape(steps.shape[0], count, 2 * _BLOCK, 2), 0, layer.in_max - layer.in_min
-    )
+    return _cheaper_form(steps.reshape(steps.shape[0], count, 2 * _BLOCK, 2), layer)
 
 
 def _avx2_dw(layer: _Layer) -> Spills:
     taps = _filled(_blocks_of(layer, _BLOCK), 2, 2)
     steps = taps.reshape(taps.shape[0], _BLOCK, -1, 2).transpose(2, 0, 1, 3).astype(np.int32)
-    return _walk_pairs(steps, 0, layer.in_max - layer.in_min)
+    return _cheaper_form(steps, layer)
 
 
 def _neon_dot8(layer: _Layer) -> Spills:
-    low, high = widened_range(layer.in_min, layer.in_max)
     blocks = _filled(_blocks_of(layer, 8), 2, 16)
     steps = blocks.reshape(blocks.shape[0], 8, -1, 8).transpose(2, 0, 1, 3).astype(np.int32)
-    loads = _loads(steps.reshape(steps.shape[0], -1, 64, 1), low, high)
-    return _walk([(loads, np.ones(loads.shape[:2], bool))])
+    loads = _loads(
+        steps.reshape(steps.shape[0], -1, 64, 1), *widened_range(layer.in_min, layer.in_max)
+    )
+    return _total(_walk([(loads, np.ones(loads.shape[:2], bool))]))
 
 
 _LAYOUTS: dict[str, Callable[[_Layer], Spills]] = {
@@ -199,10 +247,10 @@ def spills(
         By layout name.
     """
     layer = _Layer(q, groups, run, in_min, in_max)
-    return {name: _total(_LAYOUTS[name], layer) for name in _BY_KIND[kind]}
+    return {name: _of_pieces(_LAYOUTS[name], layer) for name in _BY_KIND[kind]}
 
 
-def _total(layout: Callable[[_Layer], Spills], layer: _Layer) -> Spills:
+def _of_pieces(layout: Callable[[_Layer], Spills], layer: _Layer) -> Spills:
     parts = [layout(piece) for piece in _pieces(layer)]
     return Spills(
         steps=sum(part.steps for part in parts),
