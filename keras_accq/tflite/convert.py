@@ -23,7 +23,7 @@ from keras_accq.layers import QuantizedWeights
 from keras_accq.tflite.conformance import check_tensors, match
 from keras_accq.tflite.export import ExpectedOp, Exporter
 from keras_accq.tflite.labels import relabel
-from keras_accq.tflite.ops import QuantizedOp
+from keras_accq.tflite.ops import quantized_ops
 from keras_accq.tflite.reader import load
 from keras_accq.tflite.rewrite import Constraint, rewrite
 from keras_accq.verify import verify
@@ -75,7 +75,7 @@ def convert(
     rescales = any(kind(node.layer) is Kind.RESCALING for node in graph.nodes)
     check_tensors(
         converted,
-        exporter.grids,
+        set(exporter.grids.values()),
         float_operators=("MUL", "ADD") if rescales and input_type == "float32" else (),
     )
     named = relabel(
@@ -83,9 +83,10 @@ def convert(
         {op.index: layer.name for op, layer in pairs},
         list(_output_names(graph)),
     )
-    model = rewrite(named, ops=ops, constraints=_constraints(pairs)).model
+    layers = [layer for _, layer in pairs]
+    model = rewrite(named, ops=ops, constraints=_constraints(named, layers)).model
     certificate = verify(model)
-    _check_certificate(certificate, exporter.ops)
+    _check_certificate(certificate, layers)
     write_atomically(path, model)
     return certificate
 
@@ -165,33 +166,30 @@ def _tflite(
     return data
 
 
-def _constraints(pairs: list[tuple[QuantizedOp, ExpectedOp]]) -> dict[str, Constraint]:
+def _constraints(data: bytes, layers: list[ExpectedOp]) -> dict[str, Constraint]:
+    """What each operator is made for, by its output tensor; layers are in the file's order."""
     constraints = {}
-    for _, layer in pairs:
+    for op, layer in zip(quantized_ops(load(data)), layers, strict=True):
         low, high = layer.input_range
-        constraints[layer.name] = Constraint(
-            acc_bits=layer.operands.acc_bits or 16,
-            partition=layer.partition,
-            in_min=low,
-            in_max=high,
-        )
+        # An excluded layer claims nothing; its kernel still sums in 16 bits, with spills.
+        acc_bits = layer.operands.acc_bits or 16
+        constraints[op.name] = Constraint(acc_bits, layer.partition, in_min=low, in_max=high)
     return constraints
 
 
-def _check_certificate(certificate: Certificate, expected: list[ExpectedOp]) -> None:
+def _check_certificate(certificate: Certificate, layers: list[ExpectedOp]) -> None:
+    """Refuses a file that claims less than the model was trained for, or what does not hold."""
+    for excluded in certificate.excluded:
+        raise ConversionError(
+            f"layer {excluded.name!r} (op {excluded.index}): {excluded.op} can not be certified: "
+            f"{excluded.reason}"
+        )
     certificate.raise_if_broken()
-    certified = {op.name: op for op in certificate.ops}
-    for layer in expected:
-        op = certified.get(layer.name)
-        reason = next((x.reason for x in certificate.excluded if x.name == layer.name), None)
-        if op is None:
+    for op, layer in zip(certificate.ops, layers, strict=True):
+        low, high = layer.input_range
+        if op.partition != layer.partition or not low <= op.in_min <= op.in_max <= high:
             raise ConversionError(
-                f"layer {layer.name!r}: the file has no operator for it"
-                + ("" if reason is None else f" that can be certified: {reason}")
-            )
-        if (op.partition, op.in_min, op.in_max) != (layer.partition, *layer.input_range):
-            raise ConversionError(
-                f"layer {layer.name!r} (op {op.index}): expected the claim {layer.partition} on "
-                f"inputs in {layer.input_range}, the file holds {op.partition} on "
-                f"({op.in_min}, {op.in_max})"
+                f"layer {layer.name!r} (op {op.index}): expected a claim for {layer.partition} on "
+                f"inputs in [{low}, {high}], the file holds one for {op.partition} on "
+                f"[{op.in_min}, {op.in_max}]"
             )
