@@ -1,5 +1,6 @@
 #ifdef ACCQ_X86
 #include "kernels/avx2/conv.h"
+#include "kernels/avx2/depthwise.h"
 #endif
 #include "kernels/op.h"
 #include "kernels/reference.h"
@@ -9,7 +10,8 @@ namespace accq {
 const std::vector<const Kernel*>& KernelTable() {
   static const std::vector<const Kernel*> table = {
 #ifdef ACCQ_X86
-      &kAvx2K4N16,  // convolution, fully connected
+      &kAvx2K4N16,      // convolution, fully connected
+      &kAvx2Depthwise,  // depthwise convolution, multiplier 1
 #endif
       &kReference,  // everything, everywhere
   };

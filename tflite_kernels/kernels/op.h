@@ -53,6 +53,7 @@ struct OpReport {
   int64_t steps = 0;        // int16 multiply-accumulate steps of the inner loop, all channel blocks
   int64_t spills = 0;       // widenings of int16 sums to int32 among them, the last one included
   int64_t extra_steps = 0;  // steps added because a pair of weights had to be split
+  int64_t int32_steps = 0;  // steps that multiply in 32 bits, where int16 sums would not pay
   int64_t packed_bytes = 0;
 };
 

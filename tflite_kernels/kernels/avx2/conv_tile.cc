@@ -26,6 +26,17 @@ struct Pixels {
 template <>
 struct Pixels<0> {};
 
+// Left alone, gcc 12 gives the sums of the next turn of a loop other registers than those of this
+// one, runs out of them and keeps sums in memory. An empty statement that reads and writes both
+// stops it.
+ACCQ_INLINE inline void KeepInRegisters(Pixel& pixel) {
+  asm volatile("" : "+x"(pixel.a), "+x"(pixel.b));
+}
+
+// Likewise it would load the operands of all pixels before their products, for which there are no
+// registers where the sums need twelve.
+ACCQ_INLINE inline void KeepLoadsHere() { asm volatile("" : : : "memory"); }
+
 // Calls body(i, pixel) for each pixel of a tile, unrolled.
 template <int i = 0, int kPixels, typename Body>
 ACCQ_INLINE inline void ForEach(Pixels<kPixels>& pixels, const Body& body) {
@@ -107,6 +118,7 @@ ACCQ_INLINE inline void AddSegments(int32_t count, int32_t length, ptrdiff_t val
       }
       pixel.a = AddWidened(pixel.a, a);
       if (kBoth) pixel.b = AddWidened(pixel.b, b);
+      KeepInRegisters(pixel);
     });
   }
 }
@@ -160,7 +172,8 @@ void LongTile(const ConvBlock& block, const ConvTile& tile, const OutputRange& r
     for (int32_t n = 0; n < count; ++n) {
       ForEach(pixels,
               [](int, Pixel& pixel) ACCQ_INLINE { pixel.a = pixel.b = _mm256_setzero_si256(); });
-      for (const Group* end = steps + length; steps != end; ++steps, ++offsets) {
+      const Group* const end = steps + length;
+      do {
         const __m256i weights_a = Load(steps->weights);
         const __m256i weights_b = kBoth ? Load(steps->weights + 32) : weights_a;
         const ptrdiff_t offset = *offsets;
@@ -168,8 +181,11 @@ void LongTile(const ConvBlock& block, const ConvTile& tile, const OutputRange& r
           const Operand<Form::kShifted> operand(pixel.operands + offset, 0);
           pixel.a = _mm256_add_epi16(pixel.a, operand.Times(weights_a));
           if (kBoth) pixel.b = _mm256_add_epi16(pixel.b, operand.Times(weights_b));
+          KeepInRegisters(pixel);
+          KeepLoadsHere();
         });
-      }
+        ++offsets;
+      } while (++steps != end);
       ForEach(pixels, [&](int i, Pixel& pixel) ACCQ_INLINE {
         auto* to = reinterpret_cast<__m256i*>(sums[i]);
         _mm256_store_si256(to, AddWidened(Load(to), pixel.a));

@@ -1,0 +1,219 @@
+#include "kernels/avx2/depthwise.h"
+
+#include <algorithm>
+#include <new>
+
+#include "kernels/avx2/cpu.h"
+#include "kernels/avx2/depthwise_tile.h"
+#include "kernels/avx2/output_range.h"
+#include "kernels/avx2/strip.h"
+#include "kernels/buffer.h"
+#include "kernels/depthwise_layout.h"
+#include "kernels/geometry.h"
+#include "kernels/requantize.h"
+
+namespace accq {
+namespace {
+
+constexpr int kHalf = kLanes / 2;
+
+struct Block {
+  int32_t first_channel, channels;
+  bool two_pixels;  // few enough channels for two pixels in a vector
+  Schedule schedule;
+  Buffer<Group> steps;     // the schedule's in the order of PackedLane; empty when int32 is cheaper
+  Buffer<WideGroup> wide;  // for products in int32; else empty
+  size_t first_step = 0;   // counted over all blocks
+  alignas(kAlignment) int32_t bias[kLanes] = {};
+  alignas(kAlignment) float multiplier[kLanes] = {};
+
+  bool Init(const OpSpec& spec, int32_t first);
+  size_t num_steps() const { return steps.size() + wide.size(); }
+  int32_t group_of_step(size_t s) const {
+    return wide.size() > 0 ? static_cast<int32_t>(s) : schedule.group_of_step(s);
+  }
+
+ private:
+  bool PackInt16();
+  bool PackInt32(const Buffer<Group>& groups);
+  // The block's channel that is worked on in the place of channel `i` of 32.
+  int Source(int i) const { return two_pixels ? i % kHalf : i; }
+};
+
+bool Block::Init(const OpSpec& spec, int32_t first) {
+  first_channel = first;
+  channels = std::min(kLanes, spec.out_channels - first);
+  two_pixels = channels <= kHalf;
+  Buffer<Group> groups;
+  if (!DepthwiseGroups(spec, first, &groups) ||
+      !schedule.Build(groups.data(), groups.size(), spec, Form::kShifted)) {
+    return false;
+  }
+  // In vector instructions, 6 per step and 6 per spill against 14 per pair of taps in int32.
+  const bool int16 = 3 * (schedule.steps() + schedule.spills()) <= 7 * groups.size();
+  for (int i = 0; i < kLanes; ++i) {
+    if (Source(i) >= channels) continue;
+    const int32_t channel = first + Source(i);
+    // sum x' q = sum u q + in_min * sum q; validated as the sum of the input that is all in_min.
+    bias[PackedSum(i)] = static_cast<int32_t>(EffectiveBias(spec, channel) +
+                                              spec.in_min * SumOfWeights(spec, channel));
+    multiplier[PackedSum(i)] = spec.multiplier[channel];
+  }
+  return int16 ? PackInt16() : PackInt32(groups);
+}
+
+bool Block::PackInt16() {
+  if (!steps.Allocate(schedule.steps())) return false;
+  for (size_t s = 0; s < steps.size(); ++s) {
+    for (int i = 0; i < kLanes; ++i) {
+      std::copy_n(schedule.packed()[s].weights + 2 * Source(i), 2,
+                  steps[s].weights + 2 * PackedLane(i));
+    }
+  }
+  return true;
+}
+
+bool Block::PackInt32(const Buffer<Group>& groups) {
+  if (!wide.Allocate(groups.size())) return false;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    for (int i = 0; i < kLanes; ++i) {
+      std::copy_n(groups[g].weights + 2 * Source(i), 2, wide[g].weights + 2 * PackedSum(i));
+    }
+  }
+  return true;
+}
+
+class DepthwiseOp : public PackedOp {
+ public:
+  bool Init(const OpSpec& spec) {
+    spec_ = spec;
+    num_blocks_ = (static_cast<size_t>(spec.out_channels) + kLanes - 1) / kLanes;
+    blocks_.reset(new (std::nothrow) Block[num_blocks_]);
+    if (blocks_ == nullptr) return false;
+    for (size_t b = 0; b < num_blocks_; ++b) {
+      if (!blocks_[b].Init(spec, static_cast<int32_t>(b * kLanes))) return false;
+      blocks_[b].first_step = num_steps_;
+      num_steps_ += blocks_[b].num_steps();
+    }
+    spec_.weights = nullptr;  // the caller's; packed now
+    spec_.bias = nullptr;
+    return true;
+  }
+
+  size_t ScratchBytes(const Shape4& input) const override {
+    StripPlan plan;
+    size_t bytes;
+    const bool fits =
+        PlanStrips(spec_, input, kHalf, &plan) &&
+        !__builtin_add_overflow(plan.plane_bytes, num_steps_ * sizeof(TapOffsets), &bytes);
+    return fits ? bytes : SIZE_MAX;
+  }
+
+  void Run(const Shape4& input, const int8_t* in, int8_t* out, void* scratch) const override;
+  OpReport Report() const override;
+
+ private:
+  void FillOffsets(const StripPlan& plan, TapOffsets* offsets) const;
+  void RunRow(const StripPlan& plan, const uint8_t* window, const TapOffsets* offsets,
+              int8_t* out) const;
+
+  OpSpec spec_;
+  std::unique_ptr<Block[]> blocks_;
+  size_t num_blocks_ = 0, num_steps_ = 0;
+};
+
+void DepthwiseOp::FillOffsets(const StripPlan& plan, TapOffsets* offsets) const {
+  const int64_t last_tap = DepthwiseTaps(spec_) - 1;
+  const auto offset = [&](int64_t tap) {
+    tap = std::min(tap, last_tap);  // the partner of an odd last tap has no weight
+    return static_cast<int32_t>(tap / spec_.filter_w * spec_.dilation_h * plan.row_bytes +
+                                tap % spec_.filter_w * spec_.dilation_w * plan.pixel_bytes);
+  };
+  for (size_t b = 0; b < num_blocks_; ++b) {
+    for (size_t s = 0; s < blocks_[b].num_steps(); ++s) {
+      const int64_t tap = int64_t{2} * blocks_[b].group_of_step(s);
+      *offsets++ = TapOffsets{offset(tap), offset(tap + 1)};
+    }
+  }
+}
+
+void DepthwiseOp::Run(const Shape4& input, const int8_t* in, int8_t* out, void* scratch) const {
+  StripPlan plan;
+  if (!PlanStrips(spec_, input, kHalf, &plan)) return;  // ScratchBytes said so
+  StripPlanes planes;
+  planes.shifted = static_cast<uint8_t*>(scratch);
+  auto* offsets = reinterpret_cast<TapOffsets*>(planes.shifted + plan.plane_bytes);
+  FillOffsets(plan, offsets);
+  for (int64_t n = 0; n < input.n; ++n) {
+    for (int64_t row = 0; row < plan.y.out; row += plan.strip_rows) {
+      const int64_t rows = std::min(plan.strip_rows, plan.y.out - row);
+      FillStrip(spec_, plan, in, n, row, rows, planes);
+      for (int64_t r = 0; r < rows; ++r) {
+        RunRow(plan, planes.shifted + r * spec_.stride_h * plan.row_bytes, offsets, out);
+        out += plan.x.out * spec_.out_channels;
+      }
+    }
+  }
+}
+
+void DepthwiseOp::RunRow(const StripPlan& plan, const uint8_t* window, const TapOffsets* offsets,
+                         int8_t* out) const {
+  for (size_t b = 0; b < num_blocks_; ++b) {
+    const Block& block = blocks_[b];
+    const bool int16 = block.steps.size() > 0;
+    const DepthwiseBlock packed = {
+        int16 ? block.steps.data() : nullptr,
+        block.schedule.segments(),
+        block.schedule.segment_kinds(),
+        block.wide.data(),
+        block.wide.size(),
+        offsets + block.first_step,
+        block.bias,
+        block.multiplier,
+        block.channels,
+        block.two_pixels,
+    };
+    RunDepthwiseRow(packed,
+                    DepthwiseRow{window + block.first_channel,
+                                 static_cast<ptrdiff_t>(spec_.stride_w * plan.pixel_bytes),
+                                 plan.x.out, out + block.first_channel, spec_.out_channels},
+                    OutputRangeOf(spec_));
+  }
+}
+
+OpReport DepthwiseOp::Report() const {
+  OpReport report;
+  report.kernel = kAvx2Depthwise.name;
+  for (size_t b = 0; b < num_blocks_; ++b) {
+    const Block& block = blocks_[b];
+    report.packed_bytes += block.steps.bytes() + block.wide.bytes();
+    report.int32_steps += block.wide.size();
+    if (block.steps.size() == 0) continue;
+    report.steps += block.schedule.steps();
+    report.spills += block.schedule.spills();
+    report.extra_steps += block.schedule.extra_steps();
+  }
+  return report;
+}
+
+std::unique_ptr<PackedOp> Create(const OpSpec& spec, std::string* error) {
+  std::unique_ptr<DepthwiseOp> op(new (std::nothrow) DepthwiseOp);
+  if (op == nullptr || !op->Init(spec)) {
+    *error = "no memory to pack the weights";
+    return nullptr;
+  }
+  return op;
+}
+
+}  // namespace
+
+const Kernel kAvx2Depthwise = {
+    "avx2_dw",
+    CpuHasAvx2,
+    [](const OpSpec& spec) {
+      return spec.kind == OpKind::kDepthwiseConv2D && spec.depth_multiplier == 1;
+    },
+    Create,
+};
+
+}  // namespace accq
