@@ -141,7 +141,9 @@ def dense_as_conv(graph: Subgraph, conv: Operator) -> DenseAsConv | None:
     The tensors between the three must have no other reader and be no output of the graph, and
     rows and features must be the same on both sides, for every batch size that the shapes allow.
     """
-    if conv.name != "CONV_2D" or len(conv.inputs) < 2:
+    if conv.name != "CONV_2D" or len(conv.inputs) < 2 or len(conv.outputs) != 1:
+        return None
+    if -1 in (*conv.inputs[:2], *conv.outputs):
         return None
     before = graph.producers.get(conv.inputs[0])
     after_ops = graph.consumers.get(conv.outputs[0], [])
