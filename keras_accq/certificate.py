@@ -27,11 +27,13 @@ class Spills:
         steps: int16 multiply-accumulate steps of the inner loop, over all channel blocks.
         spills: Widenings of int16 sums to int32 among them, the last of each block included.
         extra_steps: Steps added because weights had to be split in two; counted in `steps`.
+        int32_steps: Steps that multiply in 32 bits, where int16 sums would not pay.
     """
 
     steps: int
     spills: int
     extra_steps: int
+    int32_steps: int = 0
 
     @property
     def interval(self) -> float:

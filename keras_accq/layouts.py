@@ -24,9 +24,11 @@ avx2_k4n16 (convolution, fully connected)
     and w - trunc(w / 2). A block takes the signed form where 3 * steps + spills is less than
     2 * steps + spills of the shifted one, which is what they cost in vector instructions.
 
-avx2_dw (depthwise convolution)
-    The same operands and test; a step is a pair of consecutive taps in file order (a last odd tap
-    is paired with a zero weight) for a block of 16 output channels, with one int16 lane each.
+avx2_dw (depthwise convolution with one output per input channel)
+    The shifted form and the same test and split; a step is a pair of consecutive taps in file
+    order (a last odd tap is paired with a zero weight) for a block of 32 channels, with one int16
+    lane each. A block for which 3 * (steps + spills) is more than 7 times its pairs is multiplied
+    in 32 bits instead, which then costs less.
 
 neon_dot8 (convolution, fully connected; a model of a kernel, which is not built yet)
     SMLAL and SMLAL2 on x as stored, whose range is widened to hold 0. K, as it lies in the file,
@@ -38,7 +40,7 @@ neon_dot8 (convolution, fully connected; a model of a kernel, which is not built
 Blocks of channels never cross convolution groups; the last block of a group may be partial.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import NamedTuple
@@ -52,8 +54,9 @@ from keras_accq.reference import Int8Array
 
 _LIMIT = accumulator_limit(16)
 
-# Output channels that share a schedule in the widest layout.
+# Output channels that share a schedule.
 _BLOCK = 16
+_DEPTHWISE_BLOCK = 32
 
 # Weights are packed in pieces of about this many, which keeps the 32-bit copies small.
 _PIECE = 1 << 21
@@ -167,11 +170,10 @@ def _walk_pairs(
 
 
 def _total(figures: _Figures) -> Spills:
-    steps = int(figures.steps.sum())
     return Spills(
-        steps=steps,
+        steps=int(figures.steps.sum()),
         spills=int(figures.spills.sum()),
-        extra_steps=steps - figures.groups * figures.steps.size,
+        extra_steps=int((figures.steps - figures.groups).sum()),
     )
 
 
@@ -199,9 +201,13 @@ def _avx2_k4n16(layer: _Layer) -> Spills:
 
 
 def _avx2_dw(layer: _Layer) -> Spills:
-    taps = _filled(_blocks_of(layer, _BLOCK), 2, 2)
-    steps = _in_order(taps.reshape(taps.shape[0], _BLOCK, -1, 2).transpose(2, 0, 1, 3))
-    return _cheaper_form(steps, layer)
+    taps = _filled(_blocks_of(layer, _DEPTHWISE_BLOCK), 2, 2)
+    count = taps.shape[0]
+    steps = _in_order(taps.reshape(count, _DEPTHWISE_BLOCK, -1, 2).transpose(2, 0, 1, 3))
+    figures = _walk_pairs(steps, 0, layer.in_max - layer.in_min)
+    pays = 3 * (figures.steps + figures.spills) <= 7 * figures.groups
+    narrow = _total(_Figures(figures.steps[pays], figures.spills[pays], figures.groups))
+    return replace(narrow, int32_steps=int((~pays).sum()) * figures.groups)
 
 
 def _neon_dot8(layer: _Layer) -> Spills:
@@ -219,17 +225,11 @@ _LAYOUTS: dict[str, Callable[[_Layer], Spills]] = {
     "neon_dot8": _neon_dot8,
 }
 
-_BY_KIND = {
-    "conv2d": ("avx2_k4n16", "neon_dot8"),
-    "depthwise_conv2d": ("avx2_dw",),
-    "fully_connected": ("avx2_k4n16", "neon_dot8"),
-}
-
 
 def _pieces(layer: _Layer) -> Iterator[_Layer]:
-    """Whole groups, or whole blocks of channels of the only group, of limited size."""
+    """Whole groups, or whole blocks (of any layout) of the only group, of limited size."""
     channels, k = layer.q.shape
-    unit = _BLOCK if layer.groups == 1 else channels // layer.groups
+    unit = _DEPTHWISE_BLOCK if layer.groups == 1 else channels // layer.groups
     step = max(1, _PIECE // max(unit * k, 1)) * unit
     for start in range(0, channels, step):
         q = layer.q[start : start + step]
@@ -237,13 +237,13 @@ def _pieces(layer: _Layer) -> Iterator[_Layer]:
 
 
 def spills(
-    kind: str, q: Int8Array, *, groups: int, run: int, in_min: int, in_max: int
+    q: Int8Array, names: Iterable[str], *, groups: int, run: int, in_min: int, in_max: int
 ) -> dict[str, Spills]:
-    """The spill figures of every layout for a kind of layer.
+    """The spill figures of some layouts for a layer.
 
     Args:
-        kind: "conv2d", "depthwise_conv2d" or "fully_connected".
         q: Weights, int8 [channels, K], K in file order; at least one channel and one k.
+        names: Layouts; they must be for this kind of layer.
         groups: Convolution groups, a divisor of `channels`; 1 for the other kinds.
         run: Length of the runs of K whose inputs lie side by side, a divisor of K: kw * cin for an
             ungrouped convolution without dilation along w, cin / groups for another, K for a
@@ -255,7 +255,7 @@ def spills(
         By layout name.
     """
     layer = _Layer(q, groups, run, in_min, in_max)
-    return {name: _of_pieces(_LAYOUTS[name], layer) for name in _BY_KIND[kind]}
+    return {name: _of_pieces(_LAYOUTS[name], layer) for name in names}
 
 
 def _of_pieces(layout: Callable[[_Layer], Spills], layer: _Layer) -> Spills:
@@ -264,4 +264,5 @@ def _of_pieces(layout: Callable[[_Layer], Spills], layer: _Layer) -> Spills:
         steps=sum(part.steps for part in parts),
         spills=sum(part.spills for part in parts),
         extra_steps=sum(part.extra_steps for part in parts),
+        int32_steps=sum(part.int32_steps for part in parts),
     )

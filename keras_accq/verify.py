@@ -83,9 +83,21 @@ def _certify(op: QuantizedOp) -> OpCertificate:
         least_acc_bits=bounds.bits_for(int(monolithic.max())),
         largest_safe_tile=int(bounds.largest_safe_tile(q, *span, op.acc_bits).min()),
         spills=layouts.spills(
-            op.kind, q, groups=op.groups, run=_run(op, k), in_min=op.in_min, in_max=op.in_max
+            q,
+            _layout_names(op),
+            groups=op.groups,
+            run=_run(op, k),
+            in_min=op.in_min,
+            in_max=op.in_max,
         ),
     )
+
+
+def _layout_names(op: QuantizedOp) -> tuple[str, ...]:
+    """The layouts that take an op of this kind."""
+    if op.kind != "depthwise_conv2d":
+        return "avx2_k4n16", "neon_dot8"
+    return ("avx2_dw",) if op.depth_multiplier == 1 else ()
 
 
 def _run(op: QuantizedOp, k: int) -> int:

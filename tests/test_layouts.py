@@ -1,5 +1,7 @@
 """Spill schedules, against plain loops that follow the layouts' definitions to the letter."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,11 +102,15 @@ def avx2_k4n16(q, groups, run, in_min, in_max):
 
 
 def avx2_dw(q, in_min, in_max):
-    blocks = [
-        [[fill(row, 2)[i : i + 2] for row in rows] for i in range(0, q.shape[1], 2)]
-        for rows in channel_blocks(q, 1, 16)
-    ]
-    return cheaper_form(blocks, in_min, in_max)
+    narrow, int32_steps = [np.zeros(3, int)], 0
+    for rows in channel_blocks(q, 1, 32):
+        steps = [[fill(row, 2)[i : i + 2] for row in rows] for i in range(0, q.shape[1], 2)]
+        count = counts(greedy(steps, exact_on(0, in_max - in_min)))
+        if 3 * (count[0] + count[1]) > 7 * len(steps):
+            int32_steps += len(steps)
+        else:
+            narrow.append(count)
+    return replace(figures(narrow), int32_steps=int32_steps)
 
 
 def neon_dot8(q, groups, in_min, in_max):
@@ -147,7 +153,12 @@ def test_convolutions(data, shape, taps, in_range):
     (groups, channels), (runs, run) = shape, taps
     q = data.draw(weights(channels, runs * run))
     found = layouts.spills(
-        "conv2d", q, groups=groups, run=run, in_min=in_range[0], in_max=in_range[1]
+        q,
+        ["avx2_k4n16", "neon_dot8"],
+        groups=groups,
+        run=run,
+        in_min=in_range[0],
+        in_max=in_range[1],
     )
     assert found == {
         "avx2_k4n16": avx2_k4n16(q, groups, run, *in_range),
@@ -160,7 +171,7 @@ def test_convolutions(data, shape, taps, in_range):
 def test_depthwise_convolutions(data, channels, taps, in_range):
     q = data.draw(weights(channels, taps))
     found = layouts.spills(
-        "depthwise_conv2d", q, groups=1, run=taps, in_min=in_range[0], in_max=in_range[1]
+        q, ["avx2_dw"], groups=1, run=taps, in_min=in_range[0], in_max=in_range[1]
     )
     assert found == {"avx2_dw": avx2_dw(q, *in_range)}
 
@@ -170,53 +181,60 @@ def test_pieces_of_a_large_layer_join(monkeypatch, groups):
     rng = np.random.default_rng(2)
     q = rng.integers(-60, 61, (100, 48)).astype(np.int8)
     arguments = {"groups": groups, "run": 12, "in_min": -128, "in_max": 127}
-    whole = layouts.spills("conv2d", q, **arguments)
+    whole = layouts.spills(q, ["avx2_k4n16", "neon_dot8"], **arguments)
     monkeypatch.setattr(layouts, "_PIECE", 1)
-    assert layouts.spills("conv2d", q, **arguments) == whole
+    assert layouts.spills(q, ["avx2_k4n16", "neon_dot8"], **arguments) == whole
 
 
 class TestEdges:
     """One block, one lane in use: where a segment must end."""
 
-    def spills(self, name, kind, rows, in_min=-128, in_max=127):
-        q = np.array([rows], np.int8)
-        return layouts.spills(kind, q, groups=1, run=q.shape[1], in_min=in_min, in_max=in_max)[name]
+    def spills(self, name, row, in_min=-128, in_max=127):
+        q = np.array([row], np.int8)
+        return layouts.spills(q, [name], groups=1, run=q.shape[1], in_min=in_min, in_max=in_max)[
+            name
+        ]
 
     def test_avx2_segment_ends_one_unit_past_the_limit(self):
         # R = 255 leaves a lane's positive part 128.
         step = [64, 0, 0, 0]
-        assert self.spills("avx2_k4n16", "conv2d", step * 2) == Spills(2, 1, 0)
-        assert self.spills("avx2_k4n16", "conv2d", [*step, 65, 0, 0, 0]) == Spills(2, 2, 0)
+        assert self.spills("avx2_k4n16", step * 2) == Spills(2, 1, 0)
+        assert self.spills("avx2_k4n16", [*step, 65, 0, 0, 0]) == Spills(2, 2, 0)
         # The pairs of a group are two lanes, and signs do not add.
-        assert self.spills("avx2_k4n16", "conv2d", [128 - 1, 1, 127, 1]) == Spills(1, 1, 0)
-        assert self.spills("avx2_k4n16", "conv2d", [127, 1, -128, 0, 0, 0, 127, 1]) == Spills(
-            2, 1, 0
-        )
+        assert self.spills("avx2_k4n16", [128 - 1, 1, 127, 1]) == Spills(1, 1, 0)
+        assert self.spills("avx2_k4n16", [127, 1, -128, 0, 0, 0, 127, 1]) == Spills(2, 1, 0)
 
     def test_avx2_splits_a_pair_one_unit_past_the_limit(self):
         # The signed form would have to split -128 in any case, so the shifted one is taken.
-        assert self.spills("avx2_k4n16", "conv2d", [-128, 0, 0, 0]) == Spills(1, 1, 0)
-        assert self.spills("avx2_k4n16", "conv2d", [-128, -1, 0, 0]) == Spills(2, 2, 1)
-        assert self.spills("avx2_dw", "depthwise_conv2d", [-128, -128, 1]) == Spills(3, 2, 1)
+        assert self.spills("avx2_k4n16", [-128, 0, 0, 0]) == Spills(1, 1, 0)
+        assert self.spills("avx2_k4n16", [-128, -1, 0, 0]) == Spills(2, 2, 1)
+        assert self.spills("avx2_dw", [-128, 0] * 4) == Spills(4, 4, 0)
 
     def test_avx2_takes_the_signed_form_where_it_costs_less(self):
         # Shifted: 2 * 2 steps + 2 spills. Signed: 3 * 1 + 1.
-        assert self.spills("avx2_k4n16", "conv2d", [127, 2, 0, 0]) == Spills(1, 1, 0)
+        assert self.spills("avx2_k4n16", [127, 2, 0, 0]) == Spills(1, 1, 0)
         # 3 * 2 + 1 is no less than 2 * 2 + 2.
-        assert self.spills("avx2_k4n16", "conv2d", [65, 0, 0, 0] * 2) == Spills(2, 2, 0)
+        assert self.spills("avx2_k4n16", [65, 0, 0, 0] * 2) == Spills(2, 2, 0)
+
+    def test_avx2_dw_multiplies_in_32_bits_where_that_costs_less(self):
+        light, heavy = [64, 0], [127, 127]  # one step; two steps, with a spill after each
+        # Steps and spills: 3 + 2 light, 2 + 2 heavy, of 4 pairs: 3 * 9 <= 28.
+        assert self.spills("avx2_dw", light * 3 + heavy) == Spills(5, 4, 1)
+        # 2 + 1 light and 4 + 4 heavy: 33 > 28.
+        assert self.spills("avx2_dw", light * 2 + heavy * 2) == Spills(0, 0, 0, 4)
 
     def test_neon_segment_ends_one_unit_past_the_limit(self):
         lane = [0] * 7
-        assert self.spills("neon_dot8", "conv2d", [127, *lane, 127, *lane]) == Spills(2, 1, 0)
-        assert self.spills("neon_dot8", "conv2d", [127, *lane, -128, *lane]) == Spills(2, 1, 0)
+        assert self.spills("neon_dot8", [127, *lane, 127, *lane]) == Spills(2, 1, 0)
+        assert self.spills("neon_dot8", [127, *lane, -128, *lane]) == Spills(2, 1, 0)
         # 256 * 128 = 32768.
-        assert self.spills("neon_dot8", "conv2d", [-128, *lane, -128, *lane]) == Spills(2, 2, 0)
+        assert self.spills("neon_dot8", [-128, *lane, -128, *lane]) == Spills(2, 2, 0)
 
     def test_a_range_without_zero_is_widened_for_stored_inputs_only(self):
         # [100, 120]: stored inputs reach 120, u = x - 100 only 20.
         row = [60, 0, 0, 0, 0, 0, 0, 0] * 6
-        assert self.spills("neon_dot8", "conv2d", row, 100, 120).spills == 2
-        assert self.spills("avx2_k4n16", "conv2d", row, 100, 120).spills == 1
+        assert self.spills("neon_dot8", row, 100, 120).spills == 2
+        assert self.spills("avx2_k4n16", row, 100, 120).spills == 1
 
 
 def test_schedules_are_exact_for_every_input():

@@ -122,6 +122,8 @@ class TestFigures:
         assert op.kind == "depthwise_conv2d"
         assert op.k == 9
         assert op.worst_case == (0, 0, 9 * 7 * 128, 0)
+        assert op.spills == {}  # avx2_dw takes a depth multiplier of 1
+        (op,) = accq.verify(models.depthwise_conv2d(q, (1, 5, 5, 4))).ops
         assert set(op.spills) == {"avx2_dw"}
 
     def test_fully_connected(self):
