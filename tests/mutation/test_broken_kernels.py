@@ -26,7 +26,7 @@ def _kernel_tests(fault):
         outcome = pytest.fail if os.environ.get("CI") else pytest.skip
         outcome(str(error))
     return subprocess.run(
-        [native_build.find(folder, "accq_kernels_test"), "--gtest_brief=1"],
+        [native_build.find(folder, "accq_kernels_test"), "--gtest_brief=1", "--gtest_fail_fast"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
