@@ -49,8 +49,6 @@ bool Block::Init(const OpSpec& spec, int32_t first) {
       !schedule.Build(groups.data(), groups.size(), spec, Form::kShifted)) {
     return false;
   }
-  // In vector instructions, 6 per step and 6 per spill against 14 per pair of taps in int32.
-  const bool int16 = 3 * (schedule.steps() + schedule.spills()) <= 7 * groups.size();
   for (int i = 0; i < kLanes; ++i) {
     if (Source(i) >= channels) continue;
     const int32_t channel = first + Source(i);
@@ -59,7 +57,7 @@ bool Block::Init(const OpSpec& spec, int32_t first) {
                                               spec.in_min * SumOfWeights(spec, channel));
     multiplier[PackedSum(i)] = spec.multiplier[channel];
   }
-  return int16 ? PackInt16() : PackInt32(groups);
+  return Int16Pays(schedule, groups.size()) ? PackInt16() : PackInt32(groups);
 }
 
 bool Block::PackInt16() {

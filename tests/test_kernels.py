@@ -1,0 +1,169 @@
+"""The C++ kernels from Python: a layer worked out by hand, and the layouts against their table."""
+
+import ctypes
+import itertools
+
+import numpy as np
+import pytest
+
+from keras_accq import layouts
+
+KINDS = ["conv2d", "depthwise_conv2d", "fully_connected"]
+
+
+class Layer(ctypes.Structure):
+    """AccqLayer of tflite_kernels/kernels/testing_api.h."""
+
+    _fields_ = [
+        *(
+            (name, ctypes.c_int32)
+            for name in [
+                *("kind", "n", "h", "w", "in_channels", "out_channels", "filter_h", "filter_w"),
+                *("groups", "depth_multiplier", "stride_h", "stride_w", "dilation_h"),
+                *("dilation_w", "same_padding", "in_zero", "out_zero", "in_min", "in_max"),
+                *("out_min", "out_max"),
+            ]
+        ),
+        ("weights", ctypes.POINTER(ctypes.c_int8)),
+        ("bias", ctypes.POINTER(ctypes.c_int32)),
+        ("multiplier", ctypes.POINTER(ctypes.c_float)),
+    ]
+
+
+class Library:
+    def __init__(self, path):
+        self._dll = ctypes.CDLL(str(path))
+        self._dll.accq_kernel_name.restype = ctypes.c_char_p
+
+    def kernels(self):
+        names = map(self._dll.accq_kernel_name, itertools.count())
+        return [name.decode() for name in itertools.takewhile(lambda name: name, names)]
+
+    def run(self, kernel, layer, x):
+        shape = (ctypes.c_int32 * 4)()
+        self._call(self._dll.accq_output_shape, ctypes.byref(layer), shape)
+        y = np.empty(tuple(shape), np.int8)
+        report = (ctypes.c_int64 * 4)()
+        self._call(
+            self._dll.accq_run,
+            kernel.encode(),
+            ctypes.byref(layer),
+            x.ctypes.data_as(ctypes.c_void_p),
+            y.ctypes.data_as(ctypes.c_void_p),
+            report,
+        )
+        return y
+
+    def layout_spills(self, layout, layer):
+        figures = (ctypes.c_int64 * 4)()
+        self._call(self._dll.accq_layout_spills, layout.encode(), ctypes.byref(layer), figures)
+        return tuple(figures)
+
+    def _call(self, function, *arguments):
+        error = ctypes.create_string_buffer(500)
+        if function(*arguments, error, ctypes.c_size_t(len(error))):
+            raise ValueError(error.value.decode())
+
+
+@pytest.fixture(scope="module")
+def library(testing_library):
+    return Library(testing_library)
+
+
+def make_layer(kind, weights, *, bias=None, multiplier=None, **fields):
+    """A layer of weights in their file order: OHWI, HWC or OI."""
+    if kind == "conv2d":
+        out, fh, fw, depth = weights.shape
+        cin = depth * fields.get("groups", 1)
+    elif kind == "depthwise_conv2d":
+        fh, fw, out = weights.shape
+        cin = out
+    else:
+        (out, cin), fh, fw = weights.shape, 1, 1
+    values = {
+        **dict.fromkeys(("n", "h", "w", "groups", "depth_multiplier"), 1),
+        **dict.fromkeys(("stride_h", "stride_w", "dilation_h", "dilation_w"), 1),
+        **{"in_min": -128, "in_max": 127, "out_min": -128, "out_max": 127},
+        **{"kind": KINDS.index(kind), "in_channels": cin, "out_channels": out},
+        **{"filter_h": fh, "filter_w": fw},
+        **fields,
+    }
+    layer = Layer(**values)
+    layer.arrays = [np.ascontiguousarray(weights)]  # kept alive with the layer
+    layer.weights = layer.arrays[0].ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
+    if bias is not None:
+        layer.arrays.append(np.ascontiguousarray(bias, np.int32))
+        layer.bias = layer.arrays[-1].ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+    layer.arrays.append(np.ascontiguousarray(multiplier or np.full(out, 0.01), np.float32))
+    layer.multiplier = layer.arrays[-1].ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    return layer
+
+
+def test_reference_by_hand(library):
+    """A 2x2 filter, stride 1, SAME: the odd padding lies behind; ties go to even."""
+    layer = make_layer(
+        "conv2d",
+        np.array([[[[1], [2]], [[-3], [4]]]], np.int8),
+        bias=[10],
+        multiplier=[0.5],
+        h=2,
+        w=2,
+        same_padding=1,
+        in_zero=-1,
+        out_zero=5,
+        in_min=-4,
+        in_max=3,
+        out_max=14,
+    )
+    x = np.array([[[[5], [2]], [[-7], [1]]]], np.int8)  # clamped: 3 2 / -4 1
+    # effective bias = 10 + 1 * 4 = 14
+    # 3 + 4 + 12 + 4 + 14 = 37 -> 18.5 -> 18 -> 23 -> 14
+    # 2 - 2 - 3 - 4 + 14 = 7 -> 3.5 -> 4 -> 9
+    # -4 + 2 + 3 - 4 + 14 = 11 -> 5.5 -> 6 -> 11
+    # 1 - 2 + 3 - 4 + 14 = 12 -> 6 -> 11
+    for kernel in library.kernels():
+        if kernel != "avx2_dw":
+            assert library.run(kernel, layer, x).tolist() == [[[[14], [9]], [[11], [11]]]]
+
+
+def test_unknown_kernel_and_layout(library):
+    layer = make_layer("fully_connected", np.ones((2, 3), np.int8))
+    with pytest.raises(
+        ValueError, match=r"there is no kernel 'fast'; expected one of: .*reference"
+    ):
+        library.run("fast", layer, np.zeros((1, 3), np.int8))
+    with pytest.raises(ValueError, match="expected the layout"):
+        library.layout_spills("k8", layer)
+
+
+RANGES = [(-128, 127), (-8, 7), (5, 90), (-31, 90), (7, 7)]
+
+
+@pytest.mark.parametrize("scale", [1, 20, 45, 100])
+@pytest.mark.parametrize("in_range", RANGES)
+def test_layouts_match_their_table(library, scale, in_range):
+    rng = np.random.default_rng(scale)
+
+    def weights(*shape):
+        return np.clip(rng.normal(0, scale, shape).round(), -128, 127).astype(np.int8)
+
+    def check(kind, w, groups=1, run=1, **fields):
+        layer = make_layer(kind, w, groups=groups, in_min=in_range[0], in_max=in_range[1], **fields)
+        q = w.reshape(-1, w.shape[-1]).T if kind == "depthwise_conv2d" else w.reshape(len(w), -1)
+        layout = "avx2_dw" if kind == "depthwise_conv2d" else "avx2_k4n16"
+        figures = layouts.spills(
+            q, [layout], groups=groups, run=run, in_min=in_range[0], in_max=in_range[1]
+        )[layout]
+        assert library.layout_spills(layout, layer) == (
+            figures.steps,
+            figures.spills,
+            figures.extra_steps,
+            figures.int32_steps,
+        )
+
+    check("conv2d", weights(35, 3, 3, 5), run=15)
+    check("conv2d", weights(16, 3, 2, 5), run=5, dilation_w=2)
+    check("conv2d", weights(40, 3, 3, 6), groups=2, run=6)
+    check("fully_connected", weights(50, 33), run=33)
+    for channels in (3, 16, 33, 70):
+        check("depthwise_conv2d", weights(3, 3, channels))
