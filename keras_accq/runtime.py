@@ -8,7 +8,6 @@ Any runtime that loads external delegates can run the same files: give it the li
 `delegate_path()`, for example `tf.lite.experimental.load_delegate(accq.delegate_path())`.
 """
 
-import contextlib
 import ctypes
 import os
 from collections.abc import Mapping
@@ -25,9 +24,9 @@ from keras_accq.tflite.reader import load
 _LIBRARY = Path(__file__).parent / "lib" / "libaccq_delegate.so"
 # Written instead of the library by an installation without the tools to build it (setup.py).
 _NOT_BUILT = _LIBRARY.with_name("not_built.txt")
-# Written by setup.py where it could not build the library.
-_REASON = _LIBRARY.with_name("not_built.txt")
 _VARIABLE = "ACCQ_DELEGATE"
+# DelegateStatus.magic in tflite_kernels/delegate/delegate.h.
+_MAGIC = b"ACCQDLG1"
 
 
 def delegate_path() -> str:
@@ -45,12 +44,12 @@ def delegate_path() -> str:
             )
         return explicit
     if not _LIBRARY.is_file():
-        reason = "the package was not installed with pip"
+        reason = (
+            "there was no C++17 compiler or no CMake when keras-accq was installed, or it was "
+            "not installed with pip"
+        )
         if _NOT_BUILT.is_file():
             reason = _NOT_BUILT.read_text(encoding="utf-8").strip()
-        reason = "no C++17 compiler or no CMake when keras-accq was installed, most likely"
-        with contextlib.suppress(OSError):
-            reason = _REASON.read_text(encoding="utf-8").strip()
         raise DelegateError(
             f"the delegate was not built, there is no {_LIBRARY}: {reason}. Install what is "
             "missing and then keras-accq again (pip's --verbose shows the build), or let "
@@ -79,8 +78,9 @@ def load_delegate(options: Mapping[str, object] | None = None) -> litert.Delegat
     """
     path = delegate_path()
     try:
-        # Before litert.Delegate, whose own failure here adds an unrelated AttributeError.
-        ctypes.PyDLL(path)
+        # Before litert.Delegate, which adds unrelated noise when one of these fails.
+        if not hasattr(ctypes.PyDLL(path), "tflite_plugin_create_delegate"):
+            raise DelegateError(f"{path} is no TFLite delegate: it exports no plugin functions")
         return litert.load_delegate(path, dict(options or {}))
     except OSError as error:
         raise DelegateError(f"the delegate {path} can not be loaded: {error}") from error
@@ -210,7 +210,7 @@ class _Status(ctypes.Structure):
         # The first field of a TfLiteDelegate points to the status.
         address = ctypes.c_void_p.from_address(delegate._get_native_delegate_pointer()).value
         status = cls.from_address(address) if address else None
-        if status is None or status.magic != b"ACCQDLG1":
+        if status is None or status.magic != _MAGIC:
             raise DelegateError(
                 f"{delegate_path()} is not the delegate of this keras-accq; reinstall keras-accq, "
                 f"or rebuild the library that {_VARIABLE} names"
