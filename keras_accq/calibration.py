@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_accq.graph.groups import Group
-from keras_accq.graph.nodes import Graph
+from keras_accq.graph.nodes import Graph, Node
+from keras_accq.graph.supported import has_softmax
 
 _BATCH = 64
 # Values kept of each group, spread over all batches.
@@ -46,22 +47,35 @@ def measure(graph: Graph, groups: list[Group], data: Any) -> list[Measurement]:
         ValueError: No data, data of another shape than the model's inputs, or a tensor that turns
             out NaN or infinite.
     """
-    keys = [[node.output for node in group.sources] for group in groups]
-    # Built on the model's own symbolic tensors: nothing is called anew, so it stays as it is.
-    probe = keras.Model(graph.inputs_struct, [graph.tensors[key] for row in keys for key in row])
+    # Built on the model's own symbolic tensors: none of its layers is called anew, so it stays as
+    # it is.
+    sources = [node for group in groups for node in group.sources]
+    probe = keras.Model(graph.inputs_struct, [_quantized_tensor(graph, node) for node in sources])
     measurements = [Measurement() for _ in groups]
     random = np.random.default_rng(0)
     batches = 0
     for batch in _batches(graph, data):
         batches += 1
         values = iter(keras.tree.flatten(probe(batch, training=False)))
-        for group, row, measurement in zip(groups, keys, measurements, strict=True):
-            for _ in row:
+        for group, measurement in zip(groups, measurements, strict=True):
+            for _ in group.sources:
                 array = keras.ops.convert_to_numpy(next(values)).astype(np.float32)
                 _add(group, measurement, array, random)
     if not batches:
         raise ValueError("calibration_data: expected at least one batch, received none")
     return measurements
+
+
+def _quantized_tensor(graph: Graph, node: Node) -> Any:
+    """The tensor of the float model that is quantized where `node` is a group's source."""
+    if not has_softmax(node.layer):
+        return graph.tensors[node.output]
+    # The quantizer stands before the softmax, on logits that the float model has no tensor for.
+    config = {**node.layer.get_config(), "activation": "linear"}
+    linear = type(node.layer).from_config(config)
+    logits = node.call(linear, graph.tensors)
+    linear.set_weights(node.layer.get_weights())
+    return logits
 
 
 def _add(
@@ -85,9 +99,13 @@ def _add(
 
 def _batches(graph: Graph, data: Any) -> Iterator[Any]:
     """Batches in the structure of the model's inputs."""
-    several = len(graph.inputs) > 1
-    is_list = isinstance(data, (list, tuple)) and several
-    if hasattr(data, "shape") or isinstance(data, Mapping) or is_list:
+    # Keras's own form for several inputs; for one input a list of arrays is a list of batches.
+    one_each = (
+        len(graph.inputs) > 1
+        and isinstance(data, (list, tuple))
+        and all(hasattr(array, "shape") for array in data)
+    )
+    if hasattr(data, "shape") or isinstance(data, Mapping) or one_each:
         arrays = _arranged(graph, data)
         flat = keras.tree.flatten(arrays)
         sizes = {len(array) for array in flat}
