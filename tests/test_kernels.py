@@ -2,9 +2,12 @@
 
 import ctypes
 import itertools
+from dataclasses import astuple
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keras_accq import layouts
 
@@ -154,12 +157,7 @@ def test_layouts_match_their_table(library, scale, in_range):
         figures = layouts.spills(
             q, [layout], groups=groups, run=run, in_min=in_range[0], in_max=in_range[1]
         )[layout]
-        assert library.layout_spills(layout, layer) == (
-            figures.steps,
-            figures.spills,
-            figures.extra_steps,
-            figures.int32_steps,
-        )
+        assert library.layout_spills(layout, layer) == astuple(figures)
 
     check("conv2d", weights(35, 3, 3, 5), run=15)
     check("conv2d", weights(16, 3, 2, 5), run=5, dilation_w=2)
@@ -167,3 +165,39 @@ def test_layouts_match_their_table(library, scale, in_range):
     check("fully_connected", weights(50, 33), run=33)
     for channels in (3, 16, 33, 70):
         check("depthwise_conv2d", weights(3, 3, channels))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(KINDS),
+    filters=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    depth=st.integers(1, 21),
+    channels=st.integers(1, 36),
+    groups=st.integers(1, 3),
+    dilation_w=st.integers(1, 2),
+    values=st.lists(st.integers(-128, 127), min_size=1, max_size=4),
+    in_range=st.tuples(st.integers(-128, 127), st.integers(-128, 127)).map(sorted),
+)
+def test_layouts_match_their_table_for_few_values(
+    library, seed, kind, filters, depth, channels, groups, dilation_w, values, in_range
+):
+    """Weights of few values, -128 and the heaviest pairs among them, sit on the limits."""
+    if kind != "conv2d":
+        groups = dilation_w = 1
+    shape = {
+        "conv2d": (channels * groups, *filters, depth),
+        "depthwise_conv2d": (*filters, channels),
+        "fully_connected": (channels, depth),
+    }[kind]
+    w = np.random.default_rng(seed).choice(np.array(values, np.int8), shape)
+    layer = make_layer(
+        kind, w, groups=groups, dilation_w=dilation_w, in_min=in_range[0], in_max=in_range[1]
+    )
+    q = w.reshape(-1, channels).T if kind == "depthwise_conv2d" else w.reshape(len(w), -1)
+    name = "avx2_dw" if kind == "depthwise_conv2d" else "avx2_k4n16"
+    row = filters[1] if kind == "conv2d" and groups == dilation_w == 1 else 1
+    found = layouts.spills(
+        q, [name], groups=groups, run=row * depth, in_min=in_range[0], in_max=in_range[1]
+    )
+    assert library.layout_spills(name, layer) == astuple(found[name])
