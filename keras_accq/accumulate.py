@@ -67,7 +67,7 @@ def accumulate(
     order = np.argsort(cells, kind="stable")
     runs = np.split(order, np.flatnonzero(np.diff(cells[order])) + 1) if k else []
     # int32 holds every running sum unless K or P is extreme; it is twice as fast.
-    dtype = np.int32 if k << 14 < 1 << 31 and acc_bits <= 30 else np.int64
+    dtype: type[np.signedinteger] = np.int32 if k << 14 < 1 << 31 and acc_bits <= 30 else np.int64
     step = max(1, _CHUNK // max(groups * channels, 1))
     weights = q.astype(dtype)
     for start in range(0, positions, step):

@@ -220,9 +220,9 @@ def test_a_file_of_4_mb_takes_less_than_2_seconds():
     file = large_file()
     assert len(file) > 3.7e6
     accq.verify(conv(channel_of(5)[None]))  # imports
-    start = time.perf_counter()
+    start = time.process_time()  # other processes may keep this one waiting
     accq.verify(file)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_needs_neither_tensorflow_nor_litert(tmp_path):
