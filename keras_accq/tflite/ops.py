@@ -49,6 +49,9 @@ _OTHER_DOT_PRODUCTS = {
 _INT32_MAX = 2**31 - 1
 _UNSET = 0  # FLOAT32, which no quantized bias has.
 _MAX_MULTIPLIER = 256.0
+# Where a scale, or input scale times weight scale, is denormal, stock LiteRT leaves XNNPACK for a
+# kernel of other arithmetic.
+_LEAST_SCALE = float(np.finfo(np.float32).tiny)
 _PADDINGS = {blob.SAME: "SAME", blob.VALID: "VALID"}
 
 
@@ -281,10 +284,10 @@ def _take_tensors(record: QuantizedOp, graph: Subgraph, op: Operator) -> None:
         bias = graph.tensors[op.inputs[2]]
         if bias.type != "INT32" or bias.raw is None or bias.storage:
             raise _RefusedError(f"its bias {bias.name!r} is no INT32 constant")
-        if bias.elements != record.channels:
+        if bias.shape != (record.channels,):
             raise _RefusedError(
                 f"its bias {bias.name!r} has {bias.elements} elements for {record.channels} "
-                "channels"
+                f"channels, in the shape {list(bias.shape)}"
             )
         record.bias_tensor = bias.index
         record.bias = bias.array().reshape(-1)
@@ -295,8 +298,10 @@ def _per_tensor(tensor: Tensor, role: str) -> tuple[float, int]:
     if quantization is None or quantization.details or quantization.scale.size != 1:
         raise _RefusedError(f"its {role} {tensor.name!r} has no single scale")
     scale, zero_point = float(quantization.scale[0]), int(quantization.zero_point[0])
-    if scale <= 0:
-        raise _RefusedError(f"its {role} {tensor.name!r} has scale {scale}; it must be positive")
+    if scale < _LEAST_SCALE:
+        raise _RefusedError(
+            f"its {role} {tensor.name!r} has scale {scale}; it must be positive and not denormal"
+        )
     if not INT8_RANGE[0] <= zero_point <= INT8_RANGE[1]:
         raise _RefusedError(
             f"its {role} {tensor.name!r} has zero point {zero_point}; it must be in [-128, 127]"
@@ -373,6 +378,10 @@ def _window_output(record: QuantizedOp, x: Tensor, w: tuple[int, ...]) -> tuple[
             )
         record.groups = channels // w[3]
 
+    for window, dilation in ((w[1], record.dilation_h), (w[2], record.dilation_w)):
+        if (window - 1) * dilation + 1 > _INT32_MAX:
+            raise _RefusedError(f"its window of {window} and dilation of {dilation} leave int32")
+
     def size(given: int, window: int, stride: int, dilation: int) -> int:
         if record.padding == "SAME":
             return -(-given // stride)
@@ -406,6 +415,12 @@ def _check_arithmetic(record: QuantizedOp) -> None:
             f"channel {channel}: its multiplier s_x * s_w / s_y = {record.s_x:g} * "
             f"{record.s_w[channel]:g} / {record.s_y:g} = {record.multiplier[channel]:g} is not in "
             f"(0, {_MAX_MULTIPLIER:g})"
+        )
+    products = np.float32(record.s_x) * record.s_w
+    for channel in _where((record.s_w < _LEAST_SCALE) | (products < _LEAST_SCALE)):
+        raise _RefusedError(
+            f"channel {channel}: s_w = {record.s_w[channel]:g} or s_x * s_w = "
+            f"{products[channel]:g} is denormal"
         )
     q = record.weights()
     bias = -record.z_x * q.sum(axis=1, dtype=np.int64)

@@ -208,10 +208,17 @@ bool ReadTensors(const TfLiteTensor& input, const TfLiteTensor& weights, const T
                         &weight_scales, error)) {
     return in_tensor("weights tensor");
   }
-  // Two roundings to float32, as in stock LiteRT. Where the thread flushes denormals to zero, a
-  // product that is one gives a multiplier of 0, which ValidateSpec refuses: never a wrong result.
   for (const float weight_scale : weight_scales) {
+    // Two roundings to float32, as in stock LiteRT, which leaves XNNPACK for another kernel where
+    // the product is denormal. A thread that flushes denormals to zero is stopped here, too: it
+    // may refuse a layer but never compute another result.
     const float product = input_scale * weight_scale;
+    if (!std::isnormal(product)) {
+      *error = Format("channel %zu: input scale %g times weight scale %g is no normal number",
+                      spec.multiplier.size(), static_cast<double>(input_scale),
+                      static_cast<double>(weight_scale));
+      return false;
+    }
     spec.multiplier.push_back(product / output_scale);
   }
 

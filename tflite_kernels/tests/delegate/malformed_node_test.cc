@@ -221,6 +221,12 @@ const Case kQuantization[] = {
     {"has the scale 0 in channel 2", [](Layer* l) { l->weights.scales[2] = 0; }},
     {"has the scale -1 in channel 5", [](Layer* l) { l->weights.scales[5] = -1; }},
     {"has the scale nan in channel 0", [](Layer* l) { l->weights.scales[0] = kNan; }},
+    {"channel 1: input scale 1e-30 times weight scale 1e-10 is no normal number",
+     [](Layer* l) {
+       l->input.scales = {1e-30f};
+       l->weights.scales.assign(6, 1e-10f);
+       l->weights.scales[0] = 0.01f;
+     }},
     {"multiplier in (0, 256)", [](Layer* l) { l->output.scales = {1e-6f}; }},
     {"multiplier in (0, 256)",
      [](Layer* l) {
