@@ -100,7 +100,7 @@ class TestDelegatePath:
     def test_says_why_it_was_not_built(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        monkeypatch.delenv("ACCQ_DELEGATE")
+        monkeypatch.delenv("ACCQ_DELEGATE", raising=False)
         monkeypatch.setattr(runtime, "_LIBRARY", tmp_path / "lib.so")
         monkeypatch.setattr(runtime, "_NOT_BUILT", tmp_path / "not_built.txt")
         with pytest.raises(DelegateError, match=r"no C\+\+17 compiler or no CMake when"):
