@@ -96,8 +96,8 @@ class Fuser:
             }
         if kind == "depthwise_conv2d":
             values["depth_multiplier"] = record.depth_multiplier
-        if not self._fixed and (low, high) == value_range(graph, source):
-            source = self._before_clamps(source)
+        if not self._fixed:
+            source = self._before_clamps(source, record.z_x if pads else None)
         if constraint is not None:
             low, high = compose((low, high), (constraint.in_min, constraint.in_max))
             if pads and not low <= record.z_x <= high:
@@ -147,17 +147,27 @@ class Fuser:
             quantization=Table(quantization.of, **{**quantization, "quantized_dimension": 0}),
         )
 
-    def _before_clamps(self, tensor: int) -> int:
-        """The tensor before one MAXIMUM and one MINIMUM that produce `tensor`."""
+    def _before_clamps(self, tensor: int, padding: int | None) -> int:
+        """The tensor before one MAXIMUM and one MINIMUM that produce `tensor`.
+
+        They stay where they would not let the padding value pass: padding comes after them, but
+        inside the operator's own range.
+        """
         graph = self._graph
-        seen: set[str] = set()
+        clamps: dict[str, Clamp] = {}
+        before = tensor
+        limits = INT8_RANGE
         while True:
-            clamp = clamp_of(graph, graph.producers.get(tensor))
-            if clamp is None or clamp.op.name in seen or graph.tensors[clamp.input].is_variable:
-                return tensor
-            seen.add(clamp.op.name)
-            self._bypassed[clamp.op.index] = clamp
-            tensor = clamp.input
+            clamp = clamp_of(graph, graph.producers.get(before))
+            if clamp is None or clamp.op.name in clamps or graph.tensors[clamp.input].is_variable:
+                break
+            clamps[clamp.op.name] = clamp
+            limits = compose((clamp.low, clamp.high), limits)
+            before = clamp.input
+        if padding is not None and not limits[0] <= padding <= limits[1]:
+            return tensor
+        self._bypassed |= {clamp.op.index: clamp for clamp in clamps.values()}
+        return before
 
     def _take_output_clamps(self, table: Table, values: dict[str, int]) -> None:
         """Moves one MAXIMUM and one MINIMUM that alone read the output into the operator."""

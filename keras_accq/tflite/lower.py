@@ -1,6 +1,6 @@
 """Custom operators become the built-ins that they stand for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from keras_accq.tflite import options as blob
 from keras_accq.tflite.edit import GraphEditor, add_buffer, make_operator, operator_code
 from keras_accq.tflite.flat import Table
 from keras_accq.tflite.ops import QuantizedOp
-from keras_accq.tflite.patterns import INT8_RANGE
+from keras_accq.tflite.patterns import INT8_RANGE, value_range
 from keras_accq.tflite.schema import OPERATORS
 
 _PADDINGS = {"SAME": blob.SAME, "VALID": blob.VALID}
@@ -30,10 +30,16 @@ class Lowerer:
 
     Args:
         editor: The subgraph's editor.
+        records: The model's custom operators that can be taken.
     """
 
-    def __init__(self, editor: GraphEditor) -> None:
+    def __init__(self, editor: GraphEditor, records: Iterable[QuantizedOp]) -> None:
         self._editor = editor
+        self._output_ranges = {
+            record.output: (record.out_min, record.out_max)
+            for record in records
+            if record.subgraph == editor.graph.index
+        }
         self._clamped: dict[tuple[int, int, int], int] = {}
 
     def lower(self, record: QuantizedOp) -> tuple[str, str]:
@@ -85,7 +91,8 @@ class Lowerer:
 
     def _clamped_input(self, record: QuantizedOp, before: list[Table]) -> int:
         low, high = record.in_min, record.in_max
-        if (low, high) == INT8_RANGE:
+        least, most = value_range(self._editor.graph, record.input, self._output_ranges)
+        if low <= least and most <= high:
             return record.input
         key = (record.input, low, high)
         if key not in self._clamped:  # Operators with one range share one clamp.

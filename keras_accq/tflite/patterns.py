@@ -4,6 +4,7 @@ A narrower operand range is written in built-ins as int8 MAXIMUM and MINIMUM wit
 tensor's own grid; a fully-connected layer with per-channel scales as RESHAPE, 1x1 CONV_2D, RESHAPE.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -74,14 +75,25 @@ def compose(first: tuple[int, int], then: tuple[int, int]) -> tuple[int, int]:
     return min(max(a, low), high), min(max(b, low), high)
 
 
-def value_range(graph: Subgraph, tensor: int) -> tuple[int, int]:
+def value_range(
+    graph: Subgraph, tensor: int, known: Mapping[int, tuple[int, int]] | None = None
+) -> tuple[int, int]:
     """Limits that every value of an int8 tensor keeps, by the clamps that produce it.
 
     RESHAPEs in between are looked through. Without clamps it is the whole of int8.
+
+    Args:
+        graph: The subgraph.
+        tensor: The tensor's index.
+        known: Ranges by tensor that are known otherwise.
     """
+    result = INT8_RANGE
     clamps = []
-    # A file can hold cycles; sound graphs have a handful of clamps in a row at most.
+    # Sound graphs have a handful of clamps in a row; a chain of thousands may have as many readers.
     for _ in range(16):
+        if known and tensor in known:
+            result = known[tensor]
+            break
         op = graph.producers.get(tensor)
         clamp = clamp_of(graph, op)
         if clamp is not None:
@@ -91,7 +103,6 @@ def value_range(graph: Subgraph, tensor: int) -> tuple[int, int]:
             tensor = op.inputs[0]
         else:
             break
-    result = INT8_RANGE
     for limits in reversed(clamps):
         result = compose(result, limits)
     return result

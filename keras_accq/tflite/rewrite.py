@@ -238,7 +238,7 @@ def _to_builtin(model: Model) -> RewriteReport:
     taken = []
     for graph in model.subgraphs:
         editor = GraphEditor(model.tree, graph)
-        lowerer = Lowerer(editor)
+        lowerer = Lowerer(editor, chosen)
         for record in (r for r in chosen if r.subgraph == graph.index):
             after, name = lowerer.lower(record)
             taken.append(TakenOp(record.subgraph, record.index, record.name, record.op, after))

@@ -12,6 +12,7 @@ KEYS = st.text(st.characters(min_codepoint=97, max_codepoint=122), min_size=1, m
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(KEYS, INTEGERS, max_size=30))
 def test_reads_what_flatbuffers_writes(values):
     assert read_int_map(flexbuffers.Dumps(values)) == values
@@ -63,7 +64,7 @@ def test_truncated(start):
         read_int_map(BLOB[start:])
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.one_of(st.binary(max_size=200), st.binary(max_size=60).map(lambda b: b + b"\x24\x01")))
 def test_random_bytes(blob):
     try:
@@ -73,7 +74,7 @@ def test_random_bytes(blob):
     assert all(isinstance(value, int) for value in values.values())
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(BLOB) - 1), st.integers(0, 255))
 def test_changed_bytes(place, value):
     blob = bytearray(BLOB)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from flatbuffers import flexbuffers
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_accq.bounds import Partition
@@ -46,6 +46,7 @@ def valid_options(draw, op):
     return values
 
 
+@settings(deadline=None)
 @given(st.data(), st.sampled_from(sorted(options.KEYS)))
 def test_round_trip(data, op):
     values = data.draw(valid_options(op))
