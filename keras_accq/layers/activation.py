@@ -8,7 +8,7 @@ from keras import ops
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from keras_accq.bounds import operand_range
-from keras_accq.quantizers.activation import fake_quantize, grid
+from keras_accq.quantizers.activation import fake_quantize, fake_quantize_average, grid
 
 _MOMENTUM = 0.9
 
@@ -84,8 +84,8 @@ class ActivationQuantizer(keras.layers.Layer):
         Args:
             inputs: float, any shape.
             narrow: Clamp to the N-bit operand.
-            requantize: The input comes from a tensor of the group, so it says nothing new about
-                the range.
+            requantize: The input comes from a tensor of the group, or averages its values: it says
+                nothing new about the range, and is rounded as TFLite rounds averages.
             training: Whether to observe the range.
 
         Raises:
@@ -97,7 +97,8 @@ class ActivationQuantizer(keras.layers.Layer):
         elif not training and not in_symbolic_scope():
             self.check_observed()
         bits = self.bits if narrow else 8
-        quantized = fake_quantize(
+        rounded = fake_quantize_average if requantize else fake_quantize
+        quantized = rounded(
             x, ops.convert_to_tensor(self.scale), ops.convert_to_tensor(self.zero_point), bits
         )
         return ops.cast(quantized, self.compute_dtype)

@@ -49,3 +49,18 @@ def fake_quantize(x: Any, scale: Any, zero_point: Any, bits: int) -> Any:
     smallest, largest = operand_range(bits)
     units = ops.clip(x / scale, smallest - zero_point, largest - zero_point)
     return round_half_even(units) * scale
+
+
+def fake_quantize_average(x: Any, scale: Any, zero_point: Any, bits: int) -> Any:
+    """`fake_quantize` for averages of values that are on the grid already.
+
+    Averages of integers are often halfway between two. TFLite's AVERAGE_POOL_2D rounds those away
+    from the stored 0, exactly; here they are sums of floats, so anything within 2^-10 of halfway
+    is taken as halfway. Averages of n integers are nearer to it only for n > 512.
+
+    Args, Returns: as `fake_quantize`.
+    """
+    smallest, largest = operand_range(bits)
+    stored = ops.clip(x / scale + zero_point, smallest, largest)
+    rounded = ops.sign(stored) * ops.floor(ops.abs(stored) + (0.5 + 2.0**-10))
+    return (stored + ops.stop_gradient(rounded - stored) - zero_point) * scale

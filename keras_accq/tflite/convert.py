@@ -24,6 +24,7 @@ from keras_accq.tflite.conformance import check_tensors, match
 from keras_accq.tflite.export import ExpectedOp, Exporter
 from keras_accq.tflite.labels import relabel
 from keras_accq.tflite.ops import quantized_ops
+from keras_accq.tflite.quiet import without_chatter
 from keras_accq.tflite.reader import load
 from keras_accq.tflite.rewrite import Constraint, rewrite
 from keras_accq.verify import verify
@@ -81,7 +82,8 @@ def convert(
     named = relabel(
         converted,
         {op.index: layer.name for op, layer in pairs},
-        list(_output_names(graph)),
+        {name: tensor.name for name, tensor in _input_names(graph).items()},
+        _output_names(graph),
     )
     layers = [layer for _, layer in pairs]
     model = rewrite(named, ops=ops, constraints=_constraints(named, layers)).model
@@ -123,6 +125,12 @@ def _check_model(graph: Graph) -> None:
             )
 
 
+def _input_names(graph: Graph) -> dict[str, Any]:
+    """The inputs' Keras tensors by the signature's names, in the model's order."""
+    tensors = keras.tree.flatten(graph.inputs_struct)
+    return {f"input_{i}": tensor for i, tensor in enumerate(tensors)}
+
+
 def _output_names(graph: Graph) -> dict[str, int]:
     """The keys of the outputs by the signature's names, in the model's order."""
     tensors = keras.tree.flatten(graph.outputs_struct)
@@ -133,12 +141,12 @@ def _tflite(
     graph: Graph, exporter: Exporter, batch_size: int, input_type: str, output_type: str
 ) -> bytes:
     """The converter's file."""
-    symbolic = keras.tree.flatten(graph.inputs_struct)
+    inputs = _input_names(graph)
     outputs = _output_names(graph)
 
     def function(*tensors: Any) -> Mapping[str, Any]:
         results = exporter.trace(
-            {id(s): tensor for s, tensor in zip(symbolic, tensors, strict=True)}
+            {id(s): tensor for s, tensor in zip(inputs.values(), tensors, strict=True)}
         )
         return {name: results[key] for name, key in outputs.items()}
 
@@ -146,7 +154,8 @@ def _tflite(
     module.function = tf.function(
         function,
         input_signature=[
-            tf.TensorSpec((batch_size, *s.shape[1:]), tf.float32, name=s.name) for s in symbolic
+            tf.TensorSpec((batch_size, *tensor.shape[1:]), tf.float32, name=name)
+            for name, tensor in inputs.items()
         ],
         # AutoGraph would rewrite the Python of the walk, to no use.
         autograph=False,
@@ -160,7 +169,8 @@ def _tflite(
         converter.inference_input_type = tf.dtypes.as_dtype(input_type)
         converter.inference_output_type = tf.dtypes.as_dtype(output_type)
         try:
-            data: bytes = converter.convert()
+            with without_chatter():
+                data: bytes = converter.convert()
         except Exception as error:
             raise ConversionError(f"TFLiteConverter failed: {error}") from error
     return data

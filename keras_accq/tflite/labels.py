@@ -1,6 +1,6 @@
-"""Giving a converted file the Keras model's names, and its order of outputs."""
+"""Giving a converted file the Keras model's names, and its order of inputs and outputs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -9,15 +9,18 @@ from keras_accq.tflite.patterns import dense_as_conv
 from keras_accq.tflite.reader import Model
 
 
-def relabel(model: Model, names: Mapping[int, str], outputs: list[str]) -> bytes:
-    """The file with tensors named after layers and inputs, and outputs in order.
+def relabel(
+    model: Model, names: Mapping[int, str], inputs: Mapping[str, str], outputs: Iterable[str]
+) -> bytes:
+    """The file with tensors named after layers and inputs, and inputs and outputs in order.
 
-    The converter joins the names of all operations that became one, and sorts outputs as it
-    likes; only its signature knows which is which.
+    The converter joins the names of all operations that became one, and sorts inputs and outputs
+    as it likes; only its signature knows which is which.
 
     Args:
         model: As the converter wrote it.
         names: Layer names by the index of their operator in the first subgraph.
+        inputs: Names for the inputs by the signature's, in the order wanted.
         outputs: The signature's output names, in the order wanted.
     """
     graph, table = model.subgraphs[0], model.tree["subgraphs"][0]
@@ -30,18 +33,19 @@ def relabel(model: Model, names: Mapping[int, str], outputs: list[str]) -> bytes
             op = dense.after
         wanted[op.outputs[0]] = name
     signature = model.tree["signature_defs"][0]
-    for entry in signature["inputs"]:
-        name = entry["name"].decode()
+    by_name = {
+        entry["name"].decode(): entry.get("tensor_index", 0)
+        for entry in (*signature["inputs"], *signature["outputs"])
+    }
+    for key, name in inputs.items():
         if name not in wanted.values():
-            wanted.setdefault(entry.get("tensor_index", 0), name)
+            wanted.setdefault(by_name[key], name)
     taken = set(wanted.values())
     for tensor, fields in enumerate(table["tensors"]):
         label = wanted.get(tensor) or _free(graph.tensors[tensor].name, taken)
         fields["name"] = label.encode()
-    by_name = {
-        entry["name"].decode(): entry.get("tensor_index", 0) for entry in signature["outputs"]
-    }
-    table["outputs"] = np.array([by_name[name] for name in outputs], np.int32)
+    table["inputs"] = np.array([by_name[key] for key in inputs], np.int32)
+    table["outputs"] = np.array([by_name[key] for key in outputs], np.int32)
     return serialize(model.tree, len(model.data))
 
 

@@ -1,0 +1,78 @@
+"""Real data all the way: scikit-learn's digits, trained, quantized, converted, run."""
+
+import numpy as np
+import pytest
+
+import keras_accq as accq
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """A float network trained on 1,437 digits, the images and labels, and 360 held back."""
+    import keras
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    images, labels = load_digits(return_X_y=True)
+    images = images.reshape(-1, 8, 8, 1).astype(np.float32)
+    split = train_test_split(images, labels, test_size=0.2, random_state=0, stratify=labels)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Rescaling(1 / 16),
+            keras.layers.Conv2D(16, 3, padding="same"),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Conv2D(32, 3, padding="same", activation="relu", name="wide"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10),
+        ]
+    )
+    _train(model, split[0], split[2], 10, 3e-3)
+    return model, *split
+
+
+def _train(model, x, y, epochs: int, rate: float) -> None:
+    import keras
+
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(rate), loss)
+    model.fit(x, y, batch_size=32, epochs=epochs, verbose=0)
+
+
+@pytest.mark.parametrize(("acc_bits", "tile"), [(16, None), (16, 64), (12, None)])
+def test_from_training_to_kernels(digits, tmp_path, delegate_library, acc_bits, tile) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+    from end_to_end.running import outputs
+
+    model, x, x_test, y, y_test = digits
+    float_accuracy = np.mean(model.predict(x_test, verbose=0).argmax(axis=1) == y_test)
+    assert float_accuracy > 0.95
+    qmodel = accq.quantize(model, acc_bits, tile=tile, calibration_data=x, input_range=(0, 16))
+    _train(qmodel, x, y, 4, 5e-4)
+    logits = qmodel.predict(x_test, verbose=0)
+    accuracy = np.mean(logits.argmax(axis=1) == y_test)
+    assert accuracy > float_accuracy - (0.02 if acc_bits == 16 else 0.05)
+
+    certificate = accq.convert(qmodel, tmp_path / "custom.tflite")
+    kind = "" if tile is None else ","
+    assert certificate.verdict == (
+        f"P = {acc_bits}{kind} {'monolithic' if tile is None else f'tile={tile}'}: all 3 ops"
+    )
+    accq.convert(qmodel, tmp_path / "builtin.tflite", ops="builtin")
+    entry = Interpreter(model_path=str(tmp_path / "builtin.tflite")).get_input_details()[0]
+    scale, zero_point = entry["quantization"]
+    integers = np.clip(np.rint(x_test / 16 / scale) + zero_point, -128, 127).astype(np.int8)
+    (stock,) = outputs(Interpreter, tmp_path / "builtin.tflite", [integers])
+    (ours,) = outputs(accq.Interpreter, tmp_path / "custom.tflite", [integers])
+    np.testing.assert_array_equal(ours, stock)
+    assert np.mean(stock.argmax(axis=1) == logits.argmax(axis=1)) >= 0.99
+    step, zero = qmodel.layers[-1].quantization()
+    steps = np.abs((stock.astype(np.float32) - zero) * step - logits) / step
+    # At P = 12 an accumulator's unit is coarse, and biases are rounded to it: now and then an
+    # operand of two or three bits falls on the other side.
+    assert np.mean(steps > 2.01) <= (0 if acc_bits == 16 else 0.01)
