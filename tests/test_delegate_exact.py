@@ -236,6 +236,118 @@ def test_fully_connected_layers(layer: Layer) -> None:
     check(layer)
 
 
+def _row_layer(add: Any, bias: np.ndarray, **scales: Any) -> Layer:
+    """A layer of zero weights: every output is the requantized bias of its own channel."""
+    channels = bias.size
+    shapes: dict[Any, tuple[tuple[int, ...], tuple[int, ...]]] = {
+        models.add_conv2d: ((1, 1, 1, 1), (channels, 1, 1, 1)),
+        models.add_depthwise_conv2d: ((1, 1, 1, channels), (1, 1, 1, channels)),
+        models.add_fully_connected: ((1, 1), (channels, 1)),
+    }
+    x, weights = (np.zeros(shape, np.int8) for shape in shapes[add])
+    return Layer(
+        add,
+        x,
+        input_scale=scales.pop("input_scale"),
+        input_zero=0,
+        weights=weights,
+        arguments={"bias": bias, **scales},
+        options={},
+    )
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("add", _CODES, ids=_CODES.values())
+def test_rounding_next_to_ties(add: Any, per_channel: bool) -> None:
+    """Accumulators next to n + 1/2, where one wrong bit of the multiplier changes the output."""
+    rng = np.random.default_rng(14)
+    told_apart = 0
+    for _ in range(4):
+        channels = 4096
+        s_x, s_y = np.float32(rng.uniform(0.001, 0.1)), np.float32(rng.uniform(0.01, 1))
+        spread = rng.uniform(1, 2, channels if per_channel else 1)
+        s_w = (spread * 1e-5 * s_y / s_x).astype(np.float32)
+        m = np.broadcast_to((s_x * s_w) / s_y, channels)
+        ties = rng.integers(-127, 127, channels) + 0.5
+        bias = np.rint(ties / m.astype(np.float64)).astype(np.int64)
+        check(
+            _row_layer(add, bias, input_scale=float(s_x), weight_scale=s_w, output_scale=float(s_y))
+        )
+        other = np.broadcast_to((s_x / s_y) * s_w, channels)  # the same but for its roundings
+        told_apart += int((np.rint(bias.astype(np.float32) * m)
+                           != np.rint(bias.astype(np.float32) * other)).sum())  # fmt: skip
+    assert told_apart > 500
+
+
+def test_large_accumulators_are_rounded_to_float32() -> None:
+    """Beyond 2^24 the conversion to float32 rounds, half to even."""
+    rng = np.random.default_rng(15)
+    limit = 2**31 - 1
+    bias = np.concatenate(
+        [[limit, -limit], rng.integers(-limit, limit, 3000), 2**24 + np.arange(64)]
+    )
+    for scale in (2.0**-24, 2.0**-25, 1e-7, 3e-8):
+        for add in _CODES:
+            check(_row_layer(add, bias, input_scale=1.0, weight_scale=scale, output_scale=1.0))
+
+
+@pytest.mark.parametrize("add", _CODES, ids=_CODES.values())
+def test_rewrite_takes_only_what_the_delegate_runs(add: Any) -> None:
+    """Odd scales, biases and windows: rewritten or left alone, the bytes are stock's."""
+    from keras_accq import Interpreter, rewrite
+
+    rng = np.random.default_rng(16)
+    shapes: dict[Any, tuple[int, ...]] = {
+        models.add_conv2d: (4, 3, 3, 4),
+        models.add_depthwise_conv2d: (1, 3, 3, 4),
+        models.add_fully_connected: (4, 100),
+    }
+    weights = rng.integers(-128, 128, shapes[add]).astype(np.int8)
+    image = rng.integers(-128, 128, (1, 5, 5, 4)).astype(np.int8)
+    odd: list[dict[str, Any]] = [
+        {"input_scale": 1.0, "weight_scale": scale, "output_scale": 1.0}
+        for scale in (255.999, 256.0, 2.0**-31, 2.0**-33, 1e-12, 1e-30, 1.2e-38, 1e-39)
+    ]
+    odd += [
+        {"input_scale": 1e-38, "weight_scale": 1e-3, "output_scale": 1e-38},
+        {"input_scale": 1e-20, "weight_scale": 1e-20, "output_scale": 3e-38},
+        {"input_scale": 1e-30, "weight_scale": 1e-30, "output_scale": 3e-38},
+        {"input_scale": 1e19, "weight_scale": 1e18, "output_scale": 3e38},
+        {"bias": np.full(4, 2**31 - 1), "output_scale": 1e6},
+        {"bias": np.full(4, 2**30), "output_scale": 1e5, "input_zero": -128},
+    ]
+    if add is not models.add_fully_connected:
+        odd += [{"stride": (10**6, 2**31 - 1)}, {"dilation": (1000, 1)}, {"dilation": (2**30, 1)}]
+        odd += [{"padding": "VALID", "dilation": (2, 2)}]
+    taken = 0
+    for case in odd:
+        arguments = {"bias": np.arange(4), **case}
+        layer = Layer(
+            add,
+            x=image,
+            input_scale=arguments.pop("input_scale", 0.05),
+            input_zero=arguments.pop("input_zero", 0),
+            weights=weights,
+            arguments=arguments,
+            options={},
+        )
+        report = rewrite(layer.stock())
+        taken += len(report.taken)
+        interpreter = Interpreter(model_content=report.model)
+        assert interpreter.delegated_nodes == len(report.taken), case
+        try:
+            (expected,) = models.run(layer.stock(), layer.x)
+        except RuntimeError:
+            assert not report.taken, case
+            continue
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], layer.x)
+        interpreter.invoke()
+        got = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        np.testing.assert_array_equal(got, expected, err_msg=str(case))
+    assert 5 < taken < len(odd)
+
+
 @pytest.mark.slow
 @settings(_SETTINGS, max_examples=1500)
 @given(layer=st.one_of(conv_layers(), depthwise_layers(), dense_layers()))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tflite_models as models
+from ai_edge_litert import schema_py_generated as schema
 
 from keras_accq import DelegateError, InvalidFileError, runtime
 from keras_accq.tflite import options as op_options
@@ -300,33 +301,95 @@ class TestResize:
         rng = np.random.default_rng(5)
         weights = rng.integers(-127, 128, (6, 3, 3, 4))
 
-        def model(custom: bool) -> bytes:
-            graph = models.GraphBuilder()
-            x = graph.tensor("input", [1, 144], scale=0.05)
-            shape = graph.tensor("shape", [4], dtype=np.int32)
-            image = graph.tensor("image", [1, 6, 6, 4], scale=0.05)
-            graph.op(models.Op.RESHAPE, [x, shape], [image])
-            y = models.add_conv2d(
-                graph,
-                image,
-                weights,
-                output_scale=0.5,
-                custom_options=_blob("AccqConv2D") if custom else None,
-            )
-            return graph.build([x, shape], [y])
-
-        interpreter = runtime.Interpreter(model_content=model(True))
+        graph = models.GraphBuilder()
+        x = graph.tensor("input", [1, 144], scale=0.05)
+        shape = graph.tensor("shape", [4], dtype=np.int32)
+        image = graph.tensor("image", [1, 6, 6, 4], scale=0.05)
+        graph.op(models.Op.RESHAPE, [x, shape], [image])
+        y = models.add_conv2d(
+            graph, image, weights, output_scale=0.5, custom_options=_blob("AccqConv2D")
+        )
+        interpreter = runtime.Interpreter(model_content=graph.build([x, shape], [y]))
         interpreter.allocate_tensors()
-        for shape in ([1, 6, 6, 4], [4, 3, 3, 4], [1, 36, 1, 4]):
-            values = (_image(rng, (1, 144)), np.array(shape, np.int32))
+        for sizes in ([1, 6, 6, 4], [4, 3, 3, 4], [1, 36, 1, 4]):
+            values = (_image(rng, (1, 144)), np.array(sizes, np.int32))
             for detail, value in zip(interpreter.get_input_details(), values, strict=True):
                 interpreter.set_tensor(detail["index"], value)
             interpreter.invoke()
             got = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-            np.testing.assert_array_equal(got, models.run(model(False), *values)[0])
+            # Stock LiteRT would run a convolution behind a dynamic tensor outside XNNPACK, with
+            # other roundings.
+            stock = models.conv2d(weights, sizes, output_scale=0.5)
+            (expected,) = models.run(stock, values[0].reshape(sizes))
+            np.testing.assert_array_equal(got, expected)
         interpreter.set_tensor(interpreter.get_input_details()[1]["index"], np.int32([1, 6, 3, 8]))
         with pytest.raises(RuntimeError, match=r"keras-accq: AccqConv2D .* \[1, 6, 3, 8\]"):
             interpreter.invoke()
+
+
+def test_subgraphs_of_control_flow() -> None:
+    """IF with a convolution in each branch: both are taken, the right one runs."""
+    rng = np.random.default_rng(12)
+    weights = [rng.integers(-127, 128, (6, 3, 3, 4)) for _ in range(2)]
+    branches = [
+        models.unpack(
+            models.conv2d(w, (1, 5, 5, 4), custom_options=_blob("AccqConv2D"), name=f"branch{i}")
+        )
+        for i, w in enumerate(weights)
+    ]
+    graph = models.GraphBuilder()
+    condition = graph.tensor("condition", [1], dtype=np.int8)
+    condition_tensor = graph.subgraph.tensors[condition]
+    condition_tensor.type = schema.TensorType.BOOL
+    x = graph.tensor("x", [1, 5, 5, 4], scale=0.05)
+    y = graph.tensor("y", [1, 5, 5, 6], scale=0.1)
+    choice = schema.IfOptionsT(thenSubgraphIndex=1, elseSubgraphIndex=2)
+    graph.op(models.Op.IF, [condition, x], [y], options=choice)
+    graph.model.operatorCodes += branches[0].operatorCodes
+    for branch in branches:
+        (subgraph,) = branch.subgraphs
+        for tensor in subgraph.tensors:
+            if tensor.buffer:
+                tensor.buffer += len(graph.model.buffers) - 1
+        graph.model.buffers += branch.buffers[1:]
+        subgraph.operators[0].opcodeIndex = 1
+        graph.model.subgraphs.append(subgraph)
+    interpreter = runtime.Interpreter(model_content=graph.build([condition, x], [y]))
+    assert interpreter.delegated_nodes == 2
+    assert [(n.subgraph, n.name) for n in interpreter.accq_nodes] == [
+        (1, "branch0"),
+        (2, "branch1"),
+    ]
+    interpreter.allocate_tensors()
+    image = _image(rng, (1, 5, 5, 4))
+    for value, w in zip((True, False), weights, strict=True):
+        for detail, data in zip(
+            interpreter.get_input_details(), (np.array([value]), image), strict=True
+        ):
+            interpreter.set_tensor(detail["index"], data)
+        interpreter.invoke()
+        got = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        np.testing.assert_array_equal(got, models.run(models.conv2d(w, (1, 5, 5, 4)), image)[0])
+
+
+@pytest.mark.skipif("ACCQ_RESNET8_INT8" not in os.environ, reason="needs the int8 ResNet-8 file")
+def test_a_real_network() -> None:
+    """MLPerf Tiny's int8 ResNet-8: every output of the rewritten file is stock LiteRT's."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    from keras_accq import rewrite
+
+    path = os.environ["ACCQ_RESNET8_INT8"]
+    report = rewrite(path)
+    ours, stock = runtime.Interpreter(model_content=report.model), Interpreter(model_path=path)
+    assert ours.delegated_nodes == len(report.taken) == 10
+    rng = np.random.default_rng(13)
+    for interpreter in (ours, stock):
+        interpreter.allocate_tensors()
+    (detail,) = stock.get_input_details()
+    for _ in range(200):
+        x = _image(rng, tuple(detail["shape"]))
+        np.testing.assert_array_equal(_invoke(ours, x), _invoke(stock, x))
 
 
 class TestOtherRuntimes:
