@@ -1,6 +1,7 @@
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -111,6 +112,16 @@ class TestDelegatePath:
             runtime.Interpreter(model_content=_conv(np.random.default_rng(0)))
         (tmp_path / "lib.so").write_bytes(b"")
         assert runtime.delegate_path() == str(tmp_path / "lib.so")
+
+
+@pytest.mark.skipif(not shutil.which("nm"), reason="needs nm")
+def test_the_library_exports_two_functions_and_nothing_else() -> None:
+    command = ["nm", "-D", "--defined-only", runtime.delegate_path()]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert sorted(line.split()[-1] for line in listed.splitlines()) == [
+        "tflite_plugin_create_delegate",
+        "tflite_plugin_destroy_delegate",
+    ]
 
 
 class TestLoadDelegate:

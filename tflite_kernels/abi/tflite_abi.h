@@ -129,7 +129,9 @@ struct TfLiteContext {
   TfLiteStatus (*AddTensors)(TfLiteContext* context, int count, int* first_index);
   TfLiteStatus (*GetNodeAndRegistration)(TfLiteContext* context, int node_index, TfLiteNode** node,
                                          TfLiteRegistration** registration);
-  // The registration is passed by value: a runtime that knows a shorter one reads its prefix.
+  // The registration is passed by value: a runtime that knows a shorter one reads its prefix. Not
+  // so on 32-bit ARM, where its length also decides where the arguments after it lie: there an
+  // older runtime may misread them.
   TfLiteStatus (*ReplaceNodeSubsetsWithDelegateKernels)(TfLiteContext* context,
                                                         TfLiteRegistration registration,
                                                         const TfLiteIntArray* nodes,
