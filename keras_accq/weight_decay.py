@@ -26,6 +26,12 @@ def exclude_from_weight_decay(optimizer: Any, model: keras.Model) -> None:
         raise ValueError(
             f"model {model.name!r} has no quantized layers; expected one from accq.quantize"
         )
+    if optimizer.built:
+        # Keras means to refuse this too, but asks for an attribute that it has renamed.
+        raise ValueError(
+            "exclude_from_weight_decay must be called before the optimizer is built; make a new "
+            "optimizer, or call it before training"
+        )
     optimizer.exclude_from_weight_decay(
         var_list=[variable for layer in layers for variable in layer.parameters_without_decay()]
     )

@@ -114,6 +114,15 @@ def test_inputs_of_different_lengths_are_refused() -> None:
         _measure(_two_inputs(), np.ones((5, 4)))
 
 
+def test_logits_are_measured_where_softmax_is_an_argument() -> None:
+    model = _model()
+    model.get_layer("double").activation = keras.activations.softmax
+    found = _measure(model, _X)
+    assert found["double"].low == pytest.approx(2 * _X[:, :3].min())
+    assert found["double"].high == pytest.approx(2 * _X[:, :3].max())
+    np.testing.assert_allclose(model(_X).numpy().sum(axis=1), 1, rtol=1e-5)
+
+
 def test_the_model_stays_as_it_is() -> None:
     model = _model()
     before = len(model.get_layer("double")._inbound_nodes)

@@ -33,7 +33,7 @@ def _whole(x):
     x = L.Activation("relu")(L.Add()([x, y]))
     x = L.Concatenate()([x, L.MaxPooling2D(3, 1, padding="same")(y)])
     x = L.Dropout(0.1)(L.AveragePooling2D(2)(x))
-    x = L.Concatenate()([L.GlobalAveragePooling2D(2)(x), L.GlobalMaxPooling2D()(x), L.Flatten()(x)])
+    x = L.Concatenate()([L.GlobalAveragePooling2D()(x), L.GlobalMaxPooling2D()(x), L.Flatten()(x)])
     return L.Reshape((5,))(L.Dense(5)(x)), L.Dense(3, activation="softmax")(x)
 
 

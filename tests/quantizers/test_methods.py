@@ -13,7 +13,7 @@ def test_by_name_object_and_config() -> None:
 
 
 def test_unknown_methods_are_refused() -> None:
-    with pytest.raises(ValueError, match="a2q.*received 'a3q'"):
+    with pytest.raises(ValueError, match=r"a2q.*received 'a3q'"):
         methods.get("a3q")
     with pytest.raises(TypeError, match="received 3"):
         methods.get(3)
