@@ -16,13 +16,17 @@ import venv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from native_build import REPOSITORY, SOURCES, ToolsMissing, build, find
+from native_build import REPOSITORY, SOURCES, build, find
 
 PYTHON_SOURCES = ("keras_accq", "tests", "examples", "benchmarks", "setup.py")
 
 
-class StageFailed(Exception):
-    """A check of the running stage failed; its output has been shown."""
+class StageFailed(RuntimeError):
+    """A check of the running stage failed; its output has been shown, `last` ends it."""
+
+    def __init__(self, text: str, last: str = "") -> None:
+        super().__init__(text)
+        self.last = last
 
 
 def run(command: Sequence[str], *, cwd: Path = REPOSITORY, **environment: str) -> str:
@@ -44,7 +48,7 @@ def run(command: Sequence[str], *, cwd: Path = REPOSITORY, **environment: str) -
         print(line, end="", flush=True)
         last = line.strip() or last
     if process.wait():
-        raise StageFailed(f"{Path(command[0]).name} returned {process.returncode}")
+        raise StageFailed(f"{Path(command[0]).name} returned {process.returncode}", last)
     return last
 
 
@@ -175,16 +179,17 @@ def main() -> int:
         start, outcome = time.monotonic(), "ok"
         try:
             last = STAGES[name](arguments.quick) or last
-        except (StageFailed, ToolsMissing, RuntimeError) as error:
+        except RuntimeError as error:  # StageFailed, or a build of native_build
             print(error, flush=True)
             outcome = f"FAILED: {str(error).splitlines()[0]}"
+            last = getattr(error, "last", "") or last
         rows.append((name, time.monotonic() - start, outcome))
 
     print()
     for name, seconds, outcome in rows:
         print(f"{name:12} {seconds:6.0f} s  {outcome}")
     if last:
-        print(last)  # pytest's own summary
+        print(last)  # of a whole run: pytest's own summary
     return int(any(outcome != "ok" for _, _, outcome in rows))
 
 
