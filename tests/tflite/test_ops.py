@@ -177,6 +177,19 @@ def zeros(*values):
         ({"op__inputs": ints(-1, 1, 2)}, r"it has inputs \[-1, 1, 2\]"),
         ({"op__inputs": ints(0, 1, 2, 2)}, r"it has inputs \[0, 1, 2, 2\]"),
         ({"op__outputs": ints()}, r"outputs \[\]"),
+        ({"xq__scale": floats(1e-39)}, "must be positive and not denormal"),
+        (
+            {
+                "xq__scale": floats(1e-20),
+                "wq__scale": floats(1, 1, 1e-19, 1),
+                "yq__scale": floats(1e-20),
+            },
+            "channel 2: s_w = 1e-19 or s_x .* is denormal",
+        ),
+        (
+            {"b__shape": ints(2, 2), "bq__scale": floats(1), "bq__zeroPoint": zeros(0)},
+            r"its bias 'conv/bias' .* in the shape \[2, 2\]",
+        ),
         ({"x__quantization": None}, "its input 'input' has no single scale"),
         ({"yq__scale": None, "yq__zeroPoint": None}, "its output 'conv' has no single scale"),
         ({"xq__scale": floats(0)}, "has scale 0.0; it must be positive"),

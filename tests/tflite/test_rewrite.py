@@ -153,7 +153,7 @@ def random_models(draw):
     return graph.build([x], [t, y] if draw(st.booleans()) else [y])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(random_models(), st.integers(0, 2**32))
 def test_round_trips_give_the_same_outputs(data, seed):
     custom = rewrite(data)
