@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 from alternate import medians
-from keras_accq.certificate import short_name
-from keras_accq.tflite.ops import QuantizedOp, quantized_ops
 from one_op import cut_out, cut_out_dot_product
 
 import keras_accq as accq
+from keras_accq.certificate import short_name
+from keras_accq.tflite.ops import QuantizedOp, quantized_ops
 from keras_accq.tflite.reader import load
 
 
