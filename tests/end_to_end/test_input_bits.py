@@ -22,7 +22,12 @@ def _model():
     )
 
 
-@pytest.mark.parametrize("bits", range(2, 9))
+_QUICK = (2, 4)
+
+
+@pytest.mark.parametrize(
+    "bits", [b if b in _QUICK else pytest.param(b, marks=pytest.mark.slow) for b in range(2, 9)]
+)
 def test_grids_and_values_of_operands(bits: int, tmp_path) -> None:
     from ai_edge_litert.interpreter import Interpreter
 

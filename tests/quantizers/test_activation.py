@@ -4,7 +4,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_accq.quantizers.activation import fake_quantize, grid
+from keras_accq.quantizers.activation import fake_quantize, fake_quantize_average, grid
 
 
 @settings(deadline=None)
@@ -73,3 +73,24 @@ def test_gradient_is_one_inside_and_zero_outside() -> None:
     with tf.GradientTape() as tape:
         y = fake_quantize(x.value(), tf.constant(0.1), tf.constant(-8.0), 4)
     np.testing.assert_allclose(tape.gradient(y, x).numpy(), [0, 1, 1, 1, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("zero_point", [-128, -8, 0, 3])
+@pytest.mark.parametrize("count", [2, 4, 9])
+def test_averages_round_halves_away_from_the_stored_zero(zero_point: int, count: int) -> None:
+    """As TFLite's AVERAGE_POOL_2D does, in spite of sums made in float32."""
+    stored = np.random.default_rng(0).integers(-128, 128, (count, 500))
+    scale = np.float32(0.0371)
+    average = (scale * (stored - zero_point).astype(np.float32)).mean(axis=0, dtype=np.float32)
+    rounded = np.asarray(fake_quantize_average(average, scale, np.float32(zero_point), 8))
+    sums = stored.sum(axis=0)
+    expected = np.sign(sums) * ((2 * np.abs(sums) + count) // (2 * count))
+    np.testing.assert_array_equal(np.rint(rounded / scale) + zero_point, expected)
+
+
+def test_gradients_of_averages_pass_inside_the_range() -> None:
+    x = tf.constant([-9.0, 0.3, 9.0])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = fake_quantize_average(x, 0.5, 0.0, 4)
+    np.testing.assert_array_equal(tape.gradient(y, x), [0, 1, 0])

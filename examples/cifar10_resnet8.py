@@ -1,0 +1,256 @@
+"""CIFAR-10 on ResNet-8 or a small MobileNet, for 16-bit accumulators: train, convert, prove, test.
+
+    python examples/cifar10_resnet8.py --checkpoint resnet8_cifar10.h5 --data cifar10.npz
+    python examples/cifar10_resnet8.py --network mobilenet --float-epochs 30
+
+Without `--data` (an .npz file with x_train, y_train, x_test, y_test) Keras downloads CIFAR-10;
+without `--checkpoint` the float network is trained first. The last images of the training set are
+held out for validation; the test images are read once, at the end. Everything printed is also
+written to `results.json` in the output folder, beside the model, its files and its certificate.
+The widths M = N = 8 and what they do to layers with many inputs:
+
+    python examples/cifar10_resnet8.py --weight-bits 8 --input-bits 8 --epochs 0 ...
+"""
+
+import argparse
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from networks import mobilenet, resnet8
+
+import keras_accq as accq
+
+NETWORKS = {"resnet8": resnet8, "mobilenet": mobilenet}
+
+
+def load_data(path: Path | None):
+    """uint8 images and labels: ((x_train, y_train), (x_test, y_test))."""
+    if path is None:
+        (x, y), (x_test, y_test) = keras.datasets.cifar10.load_data()
+    else:
+        with np.load(path) as arrays:
+            x, y, x_test, y_test = (
+                arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")
+            )
+    return (x, y.reshape(-1)), (x_test, y_test.reshape(-1))
+
+
+class Augmented(keras.utils.PyDataset):
+    """Shuffled batches, flipped at random and shifted by up to four pixels."""
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, batch: int, seed: int) -> None:
+        super().__init__()
+        self.x = np.pad(x, ((0, 0), (4, 4), (4, 4), (0, 0)), mode="reflect")
+        self.y, self.batch = y, batch
+        self.random = np.random.default_rng(seed)
+        self.order = self.random.permutation(len(y))
+
+    def __len__(self) -> int:
+        return len(self.y) // self.batch
+
+    def __getitem__(self, index: int):
+        rows = self.order[index * self.batch : (index + 1) * self.batch]
+        top, left = self.random.integers(0, 9, (2, len(rows), 1))
+        pixels = np.arange(32)
+        columns = np.where(
+            self.random.random((len(rows), 1)) < 0.5, left + pixels, left + pixels[::-1]
+        )
+        images = self.x[rows[:, None, None], (top + pixels)[:, :, None], columns[:, None, :]]
+        return images.astype(np.float32), self.y[rows]
+
+    def on_epoch_end(self) -> None:
+        self.order = self.random.permutation(len(self.y))
+
+
+class EpochTimes(keras.callbacks.Callback):
+    """Seconds of each epoch."""
+
+    def on_train_begin(self, logs=None) -> None:
+        self.seconds: list[float] = []
+
+    def on_epoch_begin(self, epoch, logs=None) -> None:
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None) -> None:
+        self.seconds.append(round(time.perf_counter() - self.start, 1))
+
+
+def optimizer_for(options: argparse.Namespace, epochs: int, batches: int):
+    rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, max(1, epochs * batches))
+    if options.optimizer == "adam":
+        return keras.optimizers.AdamW(rate, weight_decay=options.weight_decay)
+    return keras.optimizers.SGD(
+        rate, momentum=0.9, nesterov=True, weight_decay=options.weight_decay
+    )
+
+
+def train(model: keras.Model, data, options: argparse.Namespace, epochs: int) -> dict:
+    """Trains with a cosine decay of the learning rate; what happened, for the results."""
+    (x, y), validation = data
+    batches = Augmented(x, y, options.batch_size, options.seed)
+    optimizer = optimizer_for(options, epochs, len(batches))
+    if any(layer.name.endswith("_quantizer") for layer in model.layers):
+        accq.exclude_from_weight_decay(optimizer, model)
+    compile_for_training(model, optimizer)
+    before = accuracy(model, *validation)
+    times = EpochTimes()
+    history = model.fit(
+        batches,
+        epochs=epochs,
+        validation_data=(validation[0].astype(np.float32), validation[1]),
+        callbacks=[times],
+        verbose=2,
+    )
+    after = [round(float(value), 4) for value in history.history.get("val_accuracy", [])]
+    return {"validation_before": before, "validation": after, "epoch_seconds": times.seconds}
+
+
+def compile_for_training(model: keras.Model, optimizer) -> None:
+    last = model.layers[-1]
+    probabilities = isinstance(last, keras.layers.Softmax) or (
+        getattr(last, "activation", None) is keras.activations.softmax
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=not probabilities)
+    model.compile(optimizer, loss, metrics=["accuracy"])
+
+
+def accuracy(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
+    predictions = model.predict(x.astype(np.float32), batch_size=250, verbose=0)
+    return float(np.mean(predictions.argmax(axis=1) == y))
+
+
+def file_accuracy(path: Path, x: np.ndarray, y: np.ndarray, interpreter_class) -> float:
+    """Of a file that takes the Keras model's inputs, in an interpreter."""
+    interpreter = interpreter_class(model_path=str(path))
+    interpreter.allocate_tensors()
+    source = interpreter.get_input_details()[0]["index"]
+    target = interpreter.get_output_details()[0]["index"]
+    right = 0
+    for image, label in zip(x, y, strict=True):
+        interpreter.set_tensor(source, image[None].astype(np.float32))
+        interpreter.invoke()
+        right += int(interpreter.get_tensor(target)[0].argmax() == label)
+    return right / len(y)
+
+
+def clone(model: keras.Model) -> keras.Model:
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def float_model(options: argparse.Namespace, data, results: dict) -> keras.Model:
+    """The checkpoint, or the network trained from scratch."""
+    if options.checkpoint is not None:
+        return keras.models.load_model(options.checkpoint, compile=False)
+    model = NETWORKS[options.network]()
+    print(f"Training {options.network} ({model.count_params()} parameters) in float")
+    results["float_training"] = train(model, data, options, options.float_epochs)
+    model.save(options.output / "float.keras")
+    return model
+
+
+def run(options: argparse.Namespace) -> dict:
+    (x, y), test = load_data(options.data)
+    split = len(x) - options.validation
+    data = (x[:split], y[:split]), (x[split:], y[split:])
+    results: dict = {"options": {k: str(v) for k, v in vars(options).items()}}
+    keras.utils.set_random_seed(options.seed)
+    model = float_model(options, data, results)
+    models = {"float": model}
+
+    random = np.random.default_rng(options.seed)
+    calibration = data[0][0][random.choice(split, options.calibration, replace=False)]
+    qmodel = accq.quantize(
+        model,
+        options.acc_bits,
+        method=options.method,
+        weight_bits=options.weight_bits,
+        input_bits=options.input_bits,
+        tile=options.tile,
+        exclude=options.exclude if options.exclude == "first_last" else options.exclude.split(),
+        calibration_data=calibration.astype(np.float32),
+        input_range=(0, 255),
+    )
+    print(accq.summary(qmodel))
+    results["quantized_training"] = train(qmodel, data, options, options.epochs)
+    summary = accq.summary(qmodel)
+    print(summary)
+    results["layers"] = [dataclasses.asdict(layer) for layer in summary.layers]
+    models["quantized"] = qmodel
+    qmodel.save(options.output / "quantized.keras")
+    if options.float_finetune:
+        models["float fine-tuned"] = clone(model)
+        results["float_finetuning"] = train(
+            models["float fine-tuned"], data, options, options.epochs
+        )
+
+    certificate = accq.convert(qmodel, options.output / "model.tflite")
+    print(certificate)
+    (options.output / "certificate.json").write_text(certificate.to_json())
+    results["verdict"] = certificate.verdict
+    results["certified_ops"] = len(certificate.ops)
+
+    # Only now are the test images looked at.
+    results["test_accuracy"] = {name: accuracy(m, *test) for name, m in models.items()}
+    results["test_accuracy"] |= test_files(qmodel, options.output, test)
+    return results
+
+
+def test_files(qmodel: keras.Model, folder: Path, test) -> dict[str, float]:
+    """Test accuracy of the file in stock LiteRT and, where the delegate is, in our kernels."""
+    runtimes = {"builtin": ("file, stock LiteRT", Interpreter)}
+    try:
+        accq.delegate_path()
+        runtimes["custom"] = ("file, keras-accq kernels", accq.Interpreter)
+    except accq.DelegateError as error:
+        print(f"Only stock LiteRT runs the file: {error}")
+    found = {}
+    for ops, (name, interpreter_class) in runtimes.items():
+        path = folder / f"float_input_{ops}.tflite"
+        accq.convert(qmodel, path, ops=ops, input_type="float32")
+        found[name] = file_accuracy(path, *test, interpreter_class)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--network", choices=NETWORKS, default="resnet8", help="without --checkpoint")
+    add("--checkpoint", type=Path, help="float Keras model (.h5 or .keras) for pixels in 0..255")
+    add("--data", type=Path, help=".npz file; without it Keras downloads CIFAR-10")
+    add("--acc-bits", type=int, default=16)
+    add("--tile", type=int, help="products that share an accumulator (default: all)")
+    add("--weight-bits", type=int, help="M of all layers (default: the fill rule's choice)")
+    add("--input-bits", type=int, help="N of all layers (default: the fill rule's choice)")
+    add("--exclude", default="", help="first_last, or layer names or patterns, by spaces")
+    add("--method", default="a2q")
+    add("--epochs", type=int, default=20, help="after quantization")
+    add("--float-epochs", type=int, default=30, help="without --checkpoint")
+    add("--float-finetune", action="store_true", help="train float on as long, to compare")
+    add("--optimizer", choices=("adam", "sgd"), default="adam")
+    add("--learning-rate", type=float, default=5e-4)
+    add("--weight-decay", type=float, default=1e-5)
+    add("--batch-size", type=int, default=128)
+    add("--validation", type=int, default=5000, help="training images held out")
+    add("--calibration", type=int, default=1000, help="training images to measure ranges on")
+    add("--seed", type=int, default=0)
+    add("--output", type=Path, default=Path("cifar10_output"))
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    results = run(options)
+    (options.output / "results.json").write_text(json.dumps(results, indent=1, default=str))
+    print(f"\n{results['verdict']}")
+    for name, value in results["test_accuracy"].items():
+        print(f"{name:28} {value:.2%} of the test images")
+
+
+if __name__ == "__main__":
+    main()
