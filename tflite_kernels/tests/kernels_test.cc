@@ -28,6 +28,16 @@ const std::vector<OperandRange>& Ranges() {
   return ranges;
 }
 
+const Layer& FindLayer(const std::string& name) {
+  for (const auto* layers : {&NetworkLayers(), &CornerLayers()}) {
+    for (const Layer& layer : *layers) {
+      if (name == layer.name) return layer;
+    }
+  }
+  ADD_FAILURE() << "there is no layer " << name;
+  return NetworkLayers()[0];
+}
+
 std::unique_ptr<PackedOp> Create(const Kernel& kernel, const OpSpec& spec) {
   std::string error;
   std::unique_ptr<PackedOp> op = kernel.create(spec, &error);
@@ -115,7 +125,8 @@ TEST_P(KernelTest, RoundsLikeTheContract) {
 }
 
 TEST_P(KernelTest, RunsOneOperatorOnSeveralSizesAndThreads) {
-  for (const Layer& layer : {NetworkLayers()[3], NetworkLayers()[12], CornerLayers()[18]}) {
+  for (const Layer& layer : {FindLayer("resnet8_conv3x3s2_16_32_32x32"),
+                             FindLayer("mobilenet_dw3x3_64_24x24"), FindLayer("groups_blocks")}) {
     Problem problem(layer, Weights::kNormal, Ranges()[1], kSeed);
     if (!GetParam()->handles(problem.spec)) continue;
     const auto op = Create(*GetParam(), problem.spec);
@@ -135,8 +146,8 @@ TEST_P(KernelTest, RunsOneOperatorOnSeveralSizesAndThreads) {
 }
 
 TEST_P(KernelTest, CopiesTheSpecsArrays) {
-  for (const int index : {1, 11, 15}) {
-    Problem problem(NetworkLayers()[index], Weights::kNormal, Ranges()[1], kSeed);
+  for (const char* name : {"stride_2_odd", "dw_33", "fc_33_65"}) {
+    Problem problem(FindLayer(name), Weights::kNormal, Ranges()[1], kSeed);
     if (!GetParam()->handles(problem.spec)) continue;
     const auto op = Create(*GetParam(), problem.spec);
     const std::vector<int8_t> in = MakeInput(problem, Inputs::kRandom, 1);

@@ -155,10 +155,10 @@ void ConvOp::RunStrip(const StripPlan& plan, const StripPlanes& planes, const in
   for (int64_t done = 0; done < pixels;) {
     const int chunk = static_cast<int>(std::min<int64_t>(kChunkPixels, pixels - done));
     for (int i = 0; i < chunk; ++i) {
-      places[i] = row_start + x * spec_.stride_w * plan.pixel_bytes;
+      places[i] = row_start + x * plan.x.stride * plan.pixel_bytes;
       if (++x == plan.x.out) {
         x = 0;
-        row_start += spec_.stride_h * plan.row_bytes;
+        row_start += plan.y.stride * plan.row_bytes;
       }
     }
     for (size_t b = 0; b < num_blocks_; ++b) {

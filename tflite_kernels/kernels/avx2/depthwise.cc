@@ -147,7 +147,7 @@ void DepthwiseOp::Run(const Shape4& input, const int8_t* in, int8_t* out, void* 
       const int64_t rows = std::min(plan.strip_rows, plan.y.out - row);
       FillStrip(spec_, plan, in, n, row, rows, planes);
       for (int64_t r = 0; r < rows; ++r) {
-        RunRow(plan, planes.shifted + r * spec_.stride_h * plan.row_bytes, offsets, out);
+        RunRow(plan, planes.shifted + r * plan.y.stride * plan.row_bytes, offsets, out);
         out += plan.x.out * spec_.out_channels;
       }
     }
@@ -173,7 +173,7 @@ void DepthwiseOp::RunRow(const StripPlan& plan, const uint8_t* window, const Tap
     };
     RunDepthwiseRow(packed,
                     DepthwiseRow{window + block.first_channel,
-                                 static_cast<ptrdiff_t>(spec_.stride_w * plan.pixel_bytes),
+                                 static_cast<ptrdiff_t>(plan.x.stride * plan.pixel_bytes),
                                  plan.x.out, out + block.first_channel, spec_.out_channels},
                     OutputRangeOf(spec_));
   }

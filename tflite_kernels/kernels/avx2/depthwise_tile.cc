@@ -111,6 +111,19 @@ ACCQ_INLINE __m256i Outputs(const DepthwiseBlock& block, const Requantizer& requ
                             words(sums.b_even, sums.b_odd, block.multiplier + 16));
 }
 
+// Writes the first 1 to 16 bytes of a vector.
+ACCQ_INLINE void StoreHalf(__m128i bytes, int32_t count, int8_t* out) {
+  if (count == 16) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+  } else if (count == 8) {
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
+  } else {
+    alignas(16) int8_t all[16];
+    _mm_store_si128(reinterpret_cast<__m128i*>(all), bytes);
+    std::memcpy(out, all, count);
+  }
+}
+
 template <bool kTwoPixels, bool kInt16>
 void RunRow(const DepthwiseBlock& block, const DepthwiseRow& row, const OutputRange& range) {
   const Requantizer requantize(range);
@@ -133,10 +146,15 @@ void RunRow(const DepthwiseBlock& block, const DepthwiseRow& row, const OutputRa
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), outputs);
       continue;
     }
-    alignas(32) int8_t all[kLanes];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(all), outputs);
-    std::memcpy(out, all, block.channels);
-    if (kTwoPixels && !lone) std::memcpy(out + row.out_stride, all + 16, block.channels);
+    if (kTwoPixels) {
+      StoreHalf(_mm256_castsi256_si128(outputs), block.channels, out);
+      if (lone) continue;
+      StoreHalf(_mm256_extracti128_si256(outputs, 1), block.channels, out + row.out_stride);
+    } else {
+      alignas(32) int8_t all[kLanes];
+      _mm256_store_si256(reinterpret_cast<__m256i*>(all), outputs);
+      std::memcpy(out, all, block.channels);
+    }
   }
 }
 

@@ -1,5 +1,7 @@
 #include "kernels/avx2/strip.h"
 
+#include <immintrin.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -13,50 +15,77 @@ namespace {
 constexpr size_t kStripBytes = 128 * 1024;
 constexpr size_t kSlack = 64;
 
-// Maps of an operand to the byte that is multiplied. int8 arithmetic throughout, so that the
-// compiler's vectors hold 32 of them.
-struct Clamp {
-  int8_t low, high;
-  int8_t operator()(int8_t x) const {
-    if (kBreakClamp) return x;
-    return x < low ? low : x > high ? high : x;
+// Maps operands to the bytes that are multiplied.
+class Clamp {
+ public:
+  explicit Clamp(const OpSpec& spec)
+      : low_(_mm256_set1_epi8(static_cast<int8_t>(spec.in_min))),
+        high_(_mm256_set1_epi8(static_cast<int8_t>(spec.in_max))) {}
+
+ protected:
+  __m256i Clamped(__m256i x) const {
+    return kBreakClamp ? x : _mm256_min_epi8(_mm256_max_epi8(x, low_), high_);
   }
+  __m256i low_, high_;
 };
 struct Shifted : Clamp {
-  uint8_t operator()(int8_t x) const { return static_cast<uint8_t>(Clamp::operator()(x) - low); }
+  using Clamp::Clamp;
+  __m256i operator()(__m256i x) const { return _mm256_sub_epi8(Clamped(x), low_); }
 };
 struct Value : Clamp {
-  uint8_t operator()(int8_t x) const { return static_cast<uint8_t>(Clamp::operator()(x)); }
+  using Clamp::Clamp;
+  __m256i operator()(__m256i x) const { return Clamped(x); }
 };
 struct Magnitude : Clamp {
-  uint8_t operator()(int8_t x) const {
-    const int8_t clamped = Clamp::operator()(x);
-    return static_cast<uint8_t>(clamped < 0 ? -clamped : clamped);
-  }
+  using Clamp::Clamp;
+  __m256i operator()(__m256i x) const { return _mm256_abs_epi8(Clamped(x)); }
 };
+
+// Maps `count` operands and touches no byte beyond them.
+template <typename Map>
+void MapBytes(const Map& map, const int8_t* from, size_t count, uint8_t* to) {
+  for (; count >= 32; count -= 32, from += 32, to += 32) {
+    const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), map(x));
+  }
+  if (count >= 16) {
+    const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                     _mm256_castsi256_si128(map(_mm256_castsi128_si256(x))));
+    count -= 16, from += 16, to += 16;
+  }
+  if (count >= 8) {
+    const __m128i x = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to),
+                     _mm256_castsi256_si128(map(_mm256_castsi128_si256(x))));
+    count -= 8, from += 8, to += 8;
+  }
+  for (; count > 0; --count) {
+    *to++ = static_cast<uint8_t>(_mm256_extract_epi8(map(_mm256_set1_epi8(*from++)), 0));
+  }
+}
 
 template <typename Map>
 class Filler {
  public:
   Filler(const OpSpec& spec, const StripPlan& plan, const int8_t* image, uint8_t* to)
-      : plan_(plan), image_(image), to_(to) {
-    map_.low = static_cast<int8_t>(spec.in_min);
-    map_.high = static_cast<int8_t>(spec.in_max);
-    padding_ = map_(static_cast<int8_t>(kBreakPadding ? 0 : spec.in_zero));
-    left_ = plan.x.pad_before;
-    columns_ = std::clamp<int64_t>(plan.x.extent - left_, 0, plan.input.w);
+      : plan_(plan), image_(image), to_(to), map_(spec) {
+    const int8_t zero = static_cast<int8_t>(kBreakPadding ? 0 : spec.in_zero);
+    MapBytes(map_, &zero, 1, &padding_);
+    columns_ =
+        std::min(plan.x.extent - plan.x.pad_before, (plan.input.w + plan.x.step - 1) / plan.x.step);
   }
 
-  // Input row `y`, which may lie in the padding.
+  // Row `y` of the image as strips see it, which may lie in the padding.
   void Row(int64_t y) {
+    y *= plan_.y.step;
     if (y < 0 || y >= plan_.input.h) {
       std::memset(to_, padding_, plan_.row_bytes);
     } else {
-      const int8_t* from = image_ + y * plan_.input.w * plan_.input.c;
-      const size_t before = left_ * plan_.pixel_bytes;
+      const size_t before = plan_.x.pad_before * plan_.pixel_bytes;
       const size_t inside = columns_ * plan_.pixel_bytes;
       std::memset(to_, padding_, before);
-      Pixels(from, to_ + before);
+      Pixels(image_ + y * plan_.input.w * plan_.input.c, to_ + before);
       std::memset(to_ + before + inside, padding_, plan_.row_bytes - before - inside);
     }
     to_ += plan_.row_bytes;
@@ -67,16 +96,16 @@ class Filler {
  private:
   void Pixels(const int8_t* from, uint8_t* to) const {
     const size_t channels = plan_.input.c;
-    if (channels == plan_.pixel_bytes) return Copy(from, columns_ * channels, to);
-    for (int64_t i = 0; i < columns_; ++i) {
-      Copy(from + i * channels, channels, to + i * plan_.pixel_bytes);
-      std::memset(to + i * plan_.pixel_bytes + channels, 0, plan_.pixel_bytes - channels);
+    if (channels == plan_.pixel_bytes && plan_.x.step == 1) {
+      return MapBytes(map_, from, columns_ * channels, to);
     }
-  }
-
-  void Copy(const int8_t* from, size_t count, uint8_t* to) const {
-    const Map map = map_;
-    for (size_t i = 0; i < count; ++i) to[i] = map(from[i]);
+    const size_t filling = plan_.pixel_bytes - channels;
+    for (int64_t i = 0; i < columns_; ++i) {
+      MapBytes(map_, from, channels, to);
+      if (filling > 0) std::memset(to + channels, 0, filling);
+      from += plan_.x.step * channels;
+      to += plan_.pixel_bytes;
+    }
   }
 
   const StripPlan& plan_;
@@ -84,7 +113,7 @@ class Filler {
   uint8_t* to_;
   Map map_;
   uint8_t padding_;
-  int64_t left_, columns_;
+  int64_t columns_;  // of the image, in the strip
 };
 
 template <typename Map>
@@ -96,8 +125,16 @@ void FillPlane(const OpSpec& spec, const StripPlan& plan, const int8_t* image, i
   filler.Slack();
 }
 
-int64_t InputRows(const OpSpec& spec, int64_t out_rows) {
-  return (out_rows - 1) * spec.stride_h + (int64_t{spec.filter_h} - 1) * spec.dilation_h + 1;
+StripAxis StripAxisOf(int32_t size, int32_t filter, int32_t stride, int32_t dilation,
+                      bool same_padding) {
+  const Axis axis = AxisOf(size, filter, stride, dilation, same_padding);
+  if (filter == 1) return {axis.out, 0, axis.out, stride, 1};
+  return {axis.out, axis.pad_before, axis.extent, 1, stride};
+}
+
+// Rows of the strip under the windows of some output rows.
+int64_t StripRows(const OpSpec& spec, const StripPlan& plan, int64_t out_rows) {
+  return (out_rows - 1) * plan.y.stride + (int64_t{spec.filter_h} - 1) * spec.dilation_h + 1;
 }
 
 }  // namespace
@@ -105,23 +142,23 @@ int64_t InputRows(const OpSpec& spec, int64_t out_rows) {
 bool PlanStrips(const OpSpec& spec, const Shape4& input, int32_t channel_multiple,
                 StripPlan* plan) {
   plan->input = input;
-  plan->y = AxisOf(input.h, spec.filter_h, spec.stride_h, spec.dilation_h, spec.same_padding);
-  plan->x = AxisOf(input.w, spec.filter_w, spec.stride_w, spec.dilation_w, spec.same_padding);
+  plan->y = StripAxisOf(input.h, spec.filter_h, spec.stride_h, spec.dilation_h, spec.same_padding);
+  plan->x = StripAxisOf(input.w, spec.filter_w, spec.stride_w, spec.dilation_w, spec.same_padding);
   const int64_t multiple = channel_multiple;
   plan->pixel_bytes = (input.c + multiple - 1) / multiple * multiple;
   size_t window_bytes = 0;
   if (!MultiplySizes(plan->pixel_bytes, plan->x.extent, &plan->row_bytes) ||
-      !MultiplySizes(plan->row_bytes, InputRows(spec, 1), &window_bytes) ||
+      !MultiplySizes(plan->row_bytes, StripRows(spec, *plan, 1), &window_bytes) ||
       window_bytes > INT32_MAX) {
     return false;
   }
   // As many rows as fit, at least one, spread evenly over the strips.
   const int64_t room = static_cast<int64_t>(kStripBytes / plan->row_bytes);
-  const int64_t most = (room - InputRows(spec, 1)) / spec.stride_h + 1;
+  const int64_t most = (room - StripRows(spec, *plan, 1)) / plan->y.stride + 1;
   const int64_t rows = std::clamp<int64_t>(most, 1, plan->y.out);
   const int64_t strips = (plan->y.out + rows - 1) / rows;
   plan->strip_rows = (plan->y.out + strips - 1) / strips;
-  const size_t bytes = plan->row_bytes * InputRows(spec, plan->strip_rows) + kSlack;
+  const size_t bytes = plan->row_bytes * StripRows(spec, *plan, plan->strip_rows) + kSlack;
   plan->plane_bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   return true;
 }
@@ -129,8 +166,8 @@ bool PlanStrips(const OpSpec& spec, const Shape4& input, int32_t channel_multipl
 void FillStrip(const OpSpec& spec, const StripPlan& plan, const int8_t* in, int64_t n,
                int64_t out_row, int64_t out_rows, const StripPlanes& planes) {
   const int8_t* image = in + n * plan.input.h * plan.input.w * plan.input.c;
-  const int64_t first = out_row * spec.stride_h - plan.y.pad_before;
-  const int64_t rows = InputRows(spec, out_rows);
+  const int64_t first = out_row * plan.y.stride - plan.y.pad_before;
+  const int64_t rows = StripRows(spec, plan, out_rows);
   FillPlane<Shifted>(spec, plan, image, first, rows, planes.shifted);
   FillPlane<Magnitude>(spec, plan, image, first, rows, planes.magnitude);
   FillPlane<Value>(spec, plan, image, first, rows, planes.value);

@@ -11,11 +11,21 @@
 
 namespace accq {
 
+// One spatial axis of a strip. Along an axis where the filter has one element, strips hold only
+// what the stride leaves: `step` input elements lie between neighbours, and windows are 1 apart.
+struct StripAxis {
+  int64_t out;         // outputs of the whole image
+  int64_t pad_before;  // of the whole image
+  int64_t extent;      // elements under all windows of the whole image
+  int64_t step;        // in the input, between neighbours of the strip
+  int64_t stride;      // in the strip, between neighbouring windows
+};
+
 // How an input of some size is cut into strips of whole output rows. A strip holds the input rows
 // that its windows cover, padding included.
 struct StripPlan {
   Shape4 input;
-  Axis y, x;               // of the whole image
+  StripAxis y, x;
   int64_t strip_rows = 0;  // output rows of a strip; the last one may have fewer
   size_t pixel_bytes = 0;  // channels, rounded up
   size_t row_bytes = 0;    // of one padded input row
