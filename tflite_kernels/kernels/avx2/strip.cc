@@ -99,10 +99,9 @@ class Filler {
     if (channels == plan_.pixel_bytes && plan_.x.step == 1) {
       return MapBytes(map_, from, columns_ * channels, to);
     }
-    const size_t filling = plan_.pixel_bytes - channels;
+    // Bytes between the channels and the next pixel only meet zero weights: any value will do.
     for (int64_t i = 0; i < columns_; ++i) {
       MapBytes(map_, from, channels, to);
-      if (filling > 0) std::memset(to + channels, 0, filling);
       from += plan_.x.step * channels;
       to += plan_.pixel_bytes;
     }
