@@ -80,20 +80,29 @@ class EpochTimes(keras.callbacks.Callback):
         self.seconds.append(round(time.perf_counter() - self.start, 1))
 
 
-def optimizer_for(options: argparse.Namespace, epochs: int, batches: int):
-    rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, max(1, epochs * batches))
-    if options.optimizer == "adam":
-        return keras.optimizers.AdamW(rate, weight_decay=options.weight_decay)
-    return keras.optimizers.SGD(
-        rate, momentum=0.9, nesterov=True, weight_decay=options.weight_decay
-    )
+@dataclasses.dataclass
+class Recipe:
+    """AdamW with one epoch of warm-up to the learning rate, then cosine decay."""
+
+    rate: float
+    decay: float
+    epochs: int
+
+    def optimizer(self, batches: int) -> keras.optimizers.Optimizer:
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0,
+            max(1, (self.epochs - 1) * batches),
+            warmup_target=self.rate,
+            warmup_steps=batches,
+        )
+        return keras.optimizers.AdamW(rate, weight_decay=self.decay)
 
 
-def train(model: keras.Model, data, options: argparse.Namespace, epochs: int) -> dict:
-    """Trains with a cosine decay of the learning rate; what happened, for the results."""
+def train(model: keras.Model, data, options: argparse.Namespace, recipe: Recipe) -> dict:
+    """Trains the model; what happened, for the results."""
     (x, y), validation = data
     batches = Augmented(x, y, options.batch_size, options.seed)
-    optimizer = optimizer_for(options, epochs, len(batches))
+    optimizer = recipe.optimizer(len(batches))
     if any(layer.name.endswith("_quantizer") for layer in model.layers):
         accq.exclude_from_weight_decay(optimizer, model)
     compile_for_training(model, optimizer)
@@ -101,7 +110,7 @@ def train(model: keras.Model, data, options: argparse.Namespace, epochs: int) ->
     times = EpochTimes()
     history = model.fit(
         batches,
-        epochs=epochs,
+        epochs=recipe.epochs,
         validation_data=(validation[0].astype(np.float32), validation[1]),
         callbacks=[times],
         verbose=2,
@@ -150,7 +159,8 @@ def float_model(options: argparse.Namespace, data, results: dict) -> keras.Model
         return keras.models.load_model(options.checkpoint, compile=False)
     model = NETWORKS[options.network]()
     print(f"Training {options.network} ({model.count_params()} parameters) in float")
-    results["float_training"] = train(model, data, options, options.float_epochs)
+    recipe = Recipe(options.float_learning_rate, options.float_weight_decay, options.float_epochs)
+    results["float_training"] = train(model, data, options, recipe)
     model.save(options.output / "float.keras")
     return model
 
@@ -178,7 +188,8 @@ def run(options: argparse.Namespace) -> dict:
         input_range=(0, 255),
     )
     print(accq.summary(qmodel))
-    results["quantized_training"] = train(qmodel, data, options, options.epochs)
+    recipe = Recipe(options.learning_rate, options.weight_decay, options.epochs)
+    results["quantized_training"] = train(qmodel, data, options, recipe)
     summary = accq.summary(qmodel)
     print(summary)
     results["layers"] = [dataclasses.asdict(layer) for layer in summary.layers]
@@ -186,9 +197,7 @@ def run(options: argparse.Namespace) -> dict:
     qmodel.save(options.output / "quantized.keras")
     if options.float_finetune:
         models["float fine-tuned"] = clone(model)
-        results["float_finetuning"] = train(
-            models["float fine-tuned"], data, options, options.epochs
-        )
+        results["float_finetuning"] = train(models["float fine-tuned"], data, options, recipe)
 
     certificate = accq.convert(qmodel, options.output / "model.tflite")
     print(certificate)
@@ -235,9 +244,10 @@ def main() -> None:
     add("--epochs", type=int, default=20, help="after quantization")
     add("--float-epochs", type=int, default=30, help="without --checkpoint")
     add("--float-finetune", action="store_true", help="train float on as long, to compare")
-    add("--optimizer", choices=("adam", "sgd"), default="adam")
-    add("--learning-rate", type=float, default=5e-4)
-    add("--weight-decay", type=float, default=1e-5)
+    add("--float-learning-rate", type=float, default=4e-3)
+    add("--float-weight-decay", type=float, default=5e-3)
+    add("--learning-rate", type=float, default=5e-4, help="after quantization")
+    add("--weight-decay", type=float, default=1e-5, help="after quantization")
     add("--batch-size", type=int, default=128)
     add("--validation", type=int, default=5000, help="training images held out")
     add("--calibration", type=int, default=1000, help="training images to measure ranges on")
