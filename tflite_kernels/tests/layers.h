@@ -83,6 +83,8 @@ inline const std::vector<Layer>& CornerLayers() {
       {"dw_1", kDepthwise, {1, 4, 4, 1}, 1, 3, 3, 1, 1, 1, 1, true},
       {"dw_15", kDepthwise, {1, 5, 4, 15}, 15, 3, 3, 1, 1, 1, 1, true},
       {"dw_16", kDepthwise, {2, 5, 4, 16}, 16, 3, 3, 1, 1, 1, 1, true},
+      {"dw_7_strided", kDepthwise, {1, 6, 11, 7}, 7, 3, 3, 1, 2, 1, 1, true},
+      {"dw_8", kDepthwise, {1, 5, 7, 8}, 8, 3, 3, 1, 1, 1, 1, true},
       {"dw_33", kDepthwise, {1, 5, 6, 33}, 33, 3, 3, 2, 2, 1, 1, true},
       {"dw_48_valid", kDepthwise, {1, 6, 6, 48}, 48, 2, 4, 1, 3},
       {"dw_dilated", kDepthwise, {1, 9, 9, 40}, 40, 3, 3, 1, 1, 3, 2, true},

@@ -15,11 +15,13 @@
 namespace accq {
 namespace {
 
-constexpr int kHalf = kLanes / 2;
+// Bytes of a pixel are a multiple of the narrowest block's channels. A vector may reach into the
+// next pixel: what it finds there meets zero weights.
+constexpr int kPixelMultiple = 8;
 
 struct Block {
   int32_t first_channel, channels;
-  bool two_pixels;  // few enough channels for two pixels in a vector
+  int32_t pixels;  // side by side in a vector
   Schedule schedule;
   Buffer<Group> steps;     // the schedule's in the order of PackedLane; empty when int32 is cheaper
   Buffer<WideGroup> wide;  // for products in int32; else empty
@@ -37,13 +39,13 @@ struct Block {
   bool PackInt16();
   bool PackInt32(const Buffer<Group>& groups);
   // The block's channel that is worked on in the place of channel `i` of 32.
-  int Source(int i) const { return two_pixels ? i % kHalf : i; }
+  int Source(int i) const { return i % (kLanes / pixels); }
 };
 
 bool Block::Init(const OpSpec& spec, int32_t first) {
   first_channel = first;
   channels = std::min(kLanes, spec.out_channels - first);
-  two_pixels = channels <= kHalf;
+  pixels = channels <= kLanes / 4 ? 4 : channels <= kLanes / 2 ? 2 : 1;
   Buffer<Group> groups;
   if (!DepthwiseGroups(spec, first, &groups) ||
       !schedule.Build(groups.data(), groups.size(), spec, Form::kShifted)) {
@@ -102,7 +104,7 @@ class DepthwiseOp : public PackedOp {
     StripPlan plan;
     size_t bytes;
     const bool fits =
-        PlanStrips(spec_, input, kHalf, &plan) &&
+        PlanStrips(spec_, input, kPixelMultiple, &plan) &&
         !__builtin_add_overflow(plan.plane_bytes, num_steps_ * sizeof(TapOffsets), &bytes);
     return fits ? bytes : SIZE_MAX;
   }
@@ -137,7 +139,7 @@ void DepthwiseOp::FillOffsets(const StripPlan& plan, TapOffsets* offsets) const 
 
 void DepthwiseOp::Run(const Shape4& input, const int8_t* in, int8_t* out, void* scratch) const {
   StripPlan plan;
-  if (!PlanStrips(spec_, input, kHalf, &plan)) return;  // ScratchBytes said so
+  if (!PlanStrips(spec_, input, kPixelMultiple, &plan)) return;  // ScratchBytes said so
   StripPlanes planes;
   planes.shifted = static_cast<uint8_t*>(scratch);
   auto* offsets = reinterpret_cast<TapOffsets*>(planes.shifted + plan.plane_bytes);
@@ -169,7 +171,7 @@ void DepthwiseOp::RunRow(const StripPlan& plan, const uint8_t* window, const Tap
         block.bias,
         block.multiplier,
         block.channels,
-        block.two_pixels,
+        block.pixels,
     };
     RunDepthwiseRow(packed,
                     DepthwiseRow{window + block.first_channel,

@@ -16,18 +16,30 @@ ACCQ_INLINE __m256i Load(const void* from) {
   return _mm256_load_si256(static_cast<const __m256i*>(from));
 }
 
-// One vector of pixels: 32 channels of one, or 16 channels of two.
-template <bool kTwoPixels>
-struct Operands {
-  const uint8_t *first, *second;
+// The operands of one vector: 32 / kPixels channels of each pixel.
+template <int kPixels, bool kDense>
+class Operands {
+ public:
+  // `count`: the pixels that there are. kDense: pixels follow each other without a gap.
+  ACCQ_INLINE Operands(const uint8_t* first, ptrdiff_t stride, int64_t count) {
+    for (int i = 0; i < kPixels; ++i) pixels_[i] = first + (i < count ? i * stride : 0);
+  }
 
   ACCQ_INLINE __m256i At(int32_t offset) const {
-    if (kTwoPixels) {
-      return _mm256_loadu2_m128i(reinterpret_cast<const __m128i*>(second + offset),
-                                 reinterpret_cast<const __m128i*>(first + offset));
+    if constexpr (kPixels == 1 || kDense) {
+      return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(pixels_[0] + offset));
+    } else if constexpr (kPixels == 2) {
+      return _mm256_loadu2_m128i(reinterpret_cast<const __m128i*>(pixels_[1] + offset),
+                                 reinterpret_cast<const __m128i*>(pixels_[0] + offset));
+    } else {
+      int64_t eight[kPixels];
+      for (int i = 0; i < kPixels; ++i) std::memcpy(&eight[i], pixels_[i] + offset, 8);
+      return _mm256_set_epi64x(eight[3], eight[2], eight[1], eight[0]);
     }
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(first + offset));
   }
+
+ private:
+  const uint8_t* pixels_[kPixels];
 };
 
 struct Sums {
@@ -39,8 +51,8 @@ struct Products {
   __m256i a, b;
 };
 
-template <bool kTwoPixels>
-ACCQ_INLINE Products Multiply(const Operands<kTwoPixels>& operands, const TapOffsets& offsets,
+template <typename Vector>
+ACCQ_INLINE Products Multiply(const Vector& operands, const TapOffsets& offsets,
                               const Group& step) {
   const __m256i x0 = operands.At(offsets.first), x1 = operands.At(offsets.second);
   return {_mm256_maddubs_epi16(_mm256_unpacklo_epi8(x0, x1), Load(step.weights)),
@@ -56,9 +68,8 @@ ACCQ_INLINE void AddWidened(const Products& products, Sums* sums) {
   sums->b_odd = _mm256_add_epi32(sums->b_odd, _mm256_madd_epi16(products.b, odd));
 }
 
-template <bool kTwoPixels>
-ACCQ_INLINE void AddInt16(const DepthwiseBlock& block, const Operands<kTwoPixels>& operands,
-                          Sums* sums) {
+template <typename Vector>
+ACCQ_INLINE void AddInt16(const DepthwiseBlock& block, const Vector& operands, Sums* sums) {
   const Group* step = block.steps;
   const TapOffsets* offsets = block.offsets;
   for (size_t s = 0; s < block.segment_kinds; ++s) {
@@ -75,9 +86,8 @@ ACCQ_INLINE void AddInt16(const DepthwiseBlock& block, const Operands<kTwoPixels
   }
 }
 
-template <bool kTwoPixels>
-ACCQ_INLINE void AddInt32(const DepthwiseBlock& block, const Operands<kTwoPixels>& operands,
-                          Sums* sums) {
+template <typename Vector>
+ACCQ_INLINE void AddInt32(const DepthwiseBlock& block, const Vector& operands, Sums* sums) {
   // Bytes 0 1 or 2 3 of each 32 bits, widened to 16: the two taps of even or odd channels.
   const __m256i even = _mm256_set_epi64x(0x800D800C80098008, 0x8005800480018000, 0x800D800C80098008,
                                          0x8005800480018000);
@@ -111,50 +121,39 @@ ACCQ_INLINE __m256i Outputs(const DepthwiseBlock& block, const Requantizer& requ
                             words(sums.b_even, sums.b_odd, block.multiplier + 16));
 }
 
-// Writes the first 1 to 16 bytes of a vector.
-ACCQ_INLINE void StoreHalf(__m128i bytes, int32_t count, int8_t* out) {
-  if (count == 16) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
-  } else if (count == 8) {
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
-  } else {
-    alignas(16) int8_t all[16];
-    _mm_store_si128(reinterpret_cast<__m128i*>(all), bytes);
-    std::memcpy(out, all, count);
+// Writes `count` pixels of outputs.
+template <int kPixels>
+ACCQ_INLINE void Store(const DepthwiseBlock& block, __m256i outputs, int64_t count,
+                       ptrdiff_t out_stride, int8_t* out) {
+  constexpr int kChannels = kLanes / kPixels;
+  const bool dense = block.channels == kChannels && (kPixels == 1 || out_stride == kChannels);
+  if (dense && count >= kPixels) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), outputs);
+    return;
+  }
+  alignas(32) int8_t all[kLanes];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(all), outputs);
+  for (int i = 0; i < kPixels && i < count; ++i) {
+    std::memcpy(out + i * out_stride, all + i * kChannels, block.channels);
   }
 }
 
-template <bool kTwoPixels, bool kInt16>
+template <int kPixels, bool kDense>
 void RunRow(const DepthwiseBlock& block, const DepthwiseRow& row, const OutputRange& range) {
   const Requantizer requantize(range);
-  constexpr int64_t kStep = kTwoPixels ? 2 : 1;
-  const bool whole = !kTwoPixels && block.channels == kLanes;
-  for (int64_t p = 0; p < row.pixels; p += kStep) {
-    const bool lone = kTwoPixels && p + 1 == row.pixels;
-    const uint8_t* first = row.operands + p * row.pixel_stride;
-    const Operands<kTwoPixels> operands = {first, lone ? first : first + row.pixel_stride};
+  for (int64_t p = 0; p < row.pixels; p += kPixels) {
+    const int64_t left = row.pixels - p;
+    const Operands<kPixels, kDense> operands(row.operands + p * row.pixel_stride, row.pixel_stride,
+                                             left);
     Sums sums = {Load(block.bias), Load(block.bias + 8), Load(block.bias + 16),
                  Load(block.bias + 24)};
-    if (kInt16) {
+    if (block.steps != nullptr) {
       AddInt16(block, operands, &sums);
     } else {
       AddInt32(block, operands, &sums);
     }
-    const __m256i outputs = Outputs(block, requantize, sums);
-    int8_t* out = row.out + p * row.out_stride;
-    if (whole) {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), outputs);
-      continue;
-    }
-    if (kTwoPixels) {
-      StoreHalf(_mm256_castsi256_si128(outputs), block.channels, out);
-      if (lone) continue;
-      StoreHalf(_mm256_extracti128_si256(outputs, 1), block.channels, out + row.out_stride);
-    } else {
-      alignas(32) int8_t all[kLanes];
-      _mm256_store_si256(reinterpret_cast<__m256i*>(all), outputs);
-      std::memcpy(out, all, block.channels);
-    }
+    Store<kPixels>(block, Outputs(block, requantize, sums), left, row.out_stride,
+                   row.out + p * row.out_stride);
   }
 }
 
@@ -162,10 +161,14 @@ void RunRow(const DepthwiseBlock& block, const DepthwiseRow& row, const OutputRa
 
 void RunDepthwiseRow(const DepthwiseBlock& block, const DepthwiseRow& row,
                      const OutputRange& range) {
-  if (block.steps != nullptr) {
-    (block.two_pixels ? RunRow<true, true> : RunRow<false, true>)(block, row, range);
-  } else {
-    (block.two_pixels ? RunRow<true, false> : RunRow<false, false>)(block, row, range);
+  const bool dense = row.pixel_stride * block.pixels == kLanes;
+  switch (block.pixels) {
+    case 4:
+      return (dense ? RunRow<4, true> : RunRow<4, false>)(block, row, range);
+    case 2:
+      return (dense ? RunRow<2, true> : RunRow<2, false>)(block, row, range);
+    default:
+      return RunRow<1, true>(block, row, range);
   }
 }
 

@@ -1,5 +1,5 @@
-// The inner loops of avx2_dw: a row of output pixels by a block of 32 channels, or of 16 channels
-// and two pixels at a time.
+// The inner loops of avx2_dw: a row of output pixels by a block of 32 channels; or of 16 channels,
+// two pixels at a time; or of 8 channels, four pixels at a time.
 #ifndef ACCQ_KERNELS_AVX2_DEPTHWISE_TILE_H_
 #define ACCQ_KERNELS_AVX2_DEPTHWISE_TILE_H_
 
@@ -39,7 +39,7 @@ struct DepthwiseBlock {
   const int32_t* bias;      // [32], in the order of PackedSum
   const float* multiplier;  // likewise
   int32_t channels;
-  bool two_pixels;  // at most 16 channels; everything is there twice
+  int32_t pixels;  // of a vector: 1, 2 or 4; weights, bias and multipliers are there for each
 };
 
 struct DepthwiseRow {
