@@ -190,6 +190,7 @@ def run(options: argparse.Namespace) -> dict:
     print(accq.summary(qmodel))
     recipe = Recipe(options.learning_rate, options.weight_decay, options.epochs)
     results["quantized_training"] = train(qmodel, data, options, recipe)
+    accq.round_biases(qmodel)  # so that it predicts exactly what its file will
     summary = accq.summary(qmodel)
     print(summary)
     results["layers"] = [dataclasses.asdict(layer) for layer in summary.layers]

@@ -57,6 +57,7 @@ def quantized(model: keras.Model, acc_bits: int, tile: int | None, x, y, epochs:
     """The quantized model, trained on. Without `calibration_data`, ranges would be observed."""
     qmodel = accq.quantize(model, acc_bits, tile=tile, calibration_data=x, input_range=(0, 16))
     train(qmodel, x, y, epochs, 3e-4)
+    accq.round_biases(qmodel)  # so that it predicts exactly what its file will
     return qmodel
 
 

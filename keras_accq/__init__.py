@@ -31,6 +31,7 @@ _EXPORTS = {
     "simulate": "simulate",
     "rewrite": "tflite.rewrite",
     "convert": "tflite.convert",
+    "round_biases": "tflite.biases",
     "Interpreter": "runtime",
     "delegate_path": "runtime",
     "load_delegate": "runtime",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from keras_accq.simulate import simulate as simulate
     from keras_accq.strip import strip as strip
     from keras_accq.summary import summary as summary
+    from keras_accq.tflite.biases import round_biases as round_biases
     from keras_accq.tflite.convert import convert as convert
     from keras_accq.tflite.rewrite import rewrite as rewrite
     from keras_accq.verify import verify as verify

@@ -69,7 +69,7 @@ def convert(
     """
     _check_arguments(batch_size, input_type, output_type, ops)
     graph = read(qmodel)
-    _check_model(graph)
+    check_model(graph)
     exporter = Exporter(graph, raw_inputs=input_type == "float32")
     converted = load(_tflite(graph, exporter, batch_size, input_type, output_type))
     pairs = match(converted, exporter.ops)
@@ -105,7 +105,8 @@ def _check_arguments(batch_size: Any, input_type: Any, output_type: Any, ops: An
         raise ValueError(f"ops: expected 'custom' or 'builtin', received {ops!r}")
 
 
-def _check_model(graph: Graph) -> None:
+def check_model(graph: Graph) -> None:
+    """Refuses a model that is not quantized, or whose tensors have no fixed shapes."""
     name = graph.model.name
     if keras.backend.backend() != "tensorflow":
         raise UnsupportedModelError(
@@ -137,10 +138,8 @@ def _output_names(graph: Graph) -> dict[str, int]:
     return {f"output_{i}": id(tensor) for i, tensor in enumerate(tensors)}
 
 
-def _tflite(
-    graph: Graph, exporter: Exporter, batch_size: int, input_type: str, output_type: str
-) -> bytes:
-    """The converter's file."""
+def traced(graph: Graph, exporter: Exporter, batch_size: int) -> tuple[tf.Module, Any]:
+    """The model as one TensorFlow function, which fills the exporter's `ops`, and its owner."""
     inputs = _input_names(graph)
     outputs = _output_names(graph)
 
@@ -160,7 +159,14 @@ def _tflite(
         # AutoGraph would rewrite the Python of the walk, to no use.
         autograph=False,
     )
-    concrete = module.function.get_concrete_function()
+    return module, module.function.get_concrete_function()
+
+
+def _tflite(
+    graph: Graph, exporter: Exporter, batch_size: int, input_type: str, output_type: str
+) -> bytes:
+    """The converter's file."""
+    module, concrete = traced(graph, exporter, batch_size)
     with warnings.catch_warnings():
         # "Statistics for quantized inputs were expected": the fake quantizers are the statistics.
         warnings.simplefilter("ignore")

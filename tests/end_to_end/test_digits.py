@@ -47,7 +47,6 @@ def _train(model, x, y, epochs: int, rate: float) -> None:
 @pytest.mark.parametrize(("acc_bits", "tile"), [(16, None), (16, 64), (12, None)])
 def test_from_training_to_kernels(digits, tmp_path, delegate_library, acc_bits, tile) -> None:
     from ai_edge_litert.interpreter import Interpreter
-    from end_to_end import biases
     from end_to_end.running import outputs
 
     model, x, x_test, y, y_test = digits
@@ -72,7 +71,7 @@ def test_from_training_to_kernels(digits, tmp_path, delegate_library, acc_bits, 
         assert np.abs(_real(qmodel, stock) - logits).max() <= 2.01 * _step(qmodel)
 
     # The rounding of biases is all that sets the two apart.
-    biases.snap(qmodel)
+    accq.round_biases(qmodel)
     accq.convert(qmodel, tmp_path / "builtin.tflite", ops="builtin")
     (stock,) = outputs(Interpreter, tmp_path / "builtin.tflite", [integers])
     difference = np.abs(_real(qmodel, stock) - qmodel.predict(x_test, verbose=0))

@@ -35,12 +35,12 @@ class Case(NamedTuple):
 
 @pytest.fixture(scope="module", params=_NAMES)
 def case(request, tmp_path_factory) -> Case:
-    from end_to_end import biases, small_networks
+    from end_to_end import small_networks
 
     model = small_networks.randomized(getattr(small_networks, request.param))
     inputs = small_networks.inputs_of(model)
     qmodel = accq.quantize(model, 16, calibration_data=inputs if len(inputs) > 1 else inputs[0])
-    biases.snap(qmodel)
+    accq.round_biases(qmodel)
     path = tmp_path_factory.mktemp("networks") / f"{request.param}.tflite"
     return Case(qmodel, inputs, path, accq.convert(qmodel, path))
 

@@ -1,0 +1,68 @@
+"""Making a Keras model's biases the ones that its file will hold."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_accq.graph.nodes import Graph, Node, read
+from keras_accq.tflite.convert import check_model, traced
+from keras_accq.tflite.export import ExpectedOp, Exporter
+
+
+def round_biases(qmodel: keras.Model) -> None:
+    """Moves every bias to a whole number of accumulator units, in place.
+
+    A file's biases are integers in units of s_w·s_x, after BatchNormalization is folded; the Keras
+    model trains on with real ones. Rounding moves each sum by at most half a unit, but it turns
+    the roundings of a few activations, each of which moves many sums of the next layer, so that a
+    model's and its file's predictions differ here and there without either being the better one.
+    After this call, as the last step of training, the model predicts what its file will: biases
+    (or the offsets or means of BatchNormalization) are changed by at most half a unit each.
+
+    Args:
+        qmodel: A model that `accq.quantize` returned, with all ranges observed.
+
+    Raises:
+        ConversionError, UnsupportedModelError, ValueError: As `accq.convert`.
+    """
+    graph = read(qmodel)
+    check_model(graph)
+    exporter = Exporter(graph, raw_inputs=False)
+    traced(graph, exporter, 1)
+    expected = {op.name: op for op in exporter.ops}
+    for node in graph.nodes:
+        if node.name in expected:
+            _round(graph, node, expected[node.name])
+
+
+def _round(graph: Graph, node: Node, op: ExpectedOp) -> None:
+    unit = op.kernel.scales.astype(np.float64) * op.input_grid.scale
+    bias = op.kernel.bias.astype(np.float64)
+    change = np.rint(bias / unit) * unit - bias
+    readers = graph.consumers()[node.output]
+    norm = readers[0].layer if readers else None
+    if not isinstance(norm, keras.layers.BatchNormalization):
+        if node.layer.bias is not None:
+            _add(node.layer.bias, change)
+    elif norm.beta is not None:
+        _add(norm.beta, change)
+    else:
+        _add(norm.moving_mean, -change * _deviation(norm) / _gamma(norm))
+
+
+def _deviation(norm: Any) -> Any:
+    variance = keras.ops.convert_to_numpy(norm.moving_variance).astype(np.float64)
+    return np.sqrt(variance + norm.epsilon)
+
+
+def _gamma(norm: Any) -> Any:
+    """gamma, with 1 for 0: a silent channel without an offset has no bias to round."""
+    if norm.gamma is None:
+        return 1.0
+    gamma = keras.ops.convert_to_numpy(norm.gamma).astype(np.float64)
+    return np.where(gamma == 0, 1.0, gamma)
+
+
+def _add(variable: Any, change: Any) -> None:
+    variable.assign(keras.ops.convert_to_numpy(variable) + change.astype(np.float32))
