@@ -19,7 +19,8 @@ namespace {
 // multiple of the heights of both kinds of tile.
 constexpr int kChunkPixels = 96;
 
-// From this mean length of a segment on, int16 sums are worth registers (measured with accq_bench).
+// From this mean length of a segment on, int16 sums get the registers: each spill then loads, adds
+// and stores int32 sums, which the steps between must outweigh.
 constexpr size_t kLongSegment = 6;
 
 struct Block {
