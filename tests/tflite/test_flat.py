@@ -126,11 +126,13 @@ def test_vectors_that_alias_each_other_are_not_expanded():
     graph = table(builder, 6, s0=vector(builder, [tensor] * 3000))
     data = finish(builder, table(builder, 10, s2=vector(builder, [graph] * 3000)))
     assert len(data) < 30_000
-    tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(InvalidFileError, match="refers to the same bytes again and again"):
         parse(data)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
+    tracemalloc.start()
+    with pytest.raises(InvalidFileError):
+        parse(data)
     assert tracemalloc.get_traced_memory()[1] < 100 * len(data)
     tracemalloc.stop()
 
@@ -141,10 +143,10 @@ def test_long_vtables_shared_by_many_tables_are_not_read_again_and_again():
     builder.PrependUOffsetTRelativeSlot(31_999, 0, 1)
     buffer = builder.EndObject()
     data = finish(builder, table(builder, 10, s4=vector(builder, [buffer] * 20_000)))
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(InvalidFileError, match="again and again"):
         parse(data)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_names_fields_and_options_of_a_newer_schema():
@@ -162,7 +164,7 @@ def test_names_an_unknown_kind_of_options():
     assert unknown == ["BuiltinOptions has type 250, 126 are known"]
 
 
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=300, deadline=20_000)
 @given(st.binary(max_size=400))
 def test_random_bytes(tail):
     try:
@@ -172,7 +174,7 @@ def test_random_bytes(tail):
     serialize(model)
 
 
-@settings(max_examples=400, deadline=2000)
+@settings(max_examples=400, deadline=20_000)
 @given(st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 255)), max_size=4))
 def test_changed_bytes(changes):
     data = bytearray(SMALL)

@@ -280,7 +280,7 @@ def test_every_truncation(data):
             load(data[:stop])
 
 
-@settings(max_examples=400, deadline=3000)
+@settings(max_examples=400, deadline=20_000)
 @given(
     st.sampled_from([RESIDUAL, CUSTOM, DENSE]),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=5),
@@ -292,7 +292,7 @@ def test_changed_bytes(data, changes):
     everything(bytes(changed))
 
 
-@settings(max_examples=100, deadline=3000)
+@settings(max_examples=100, deadline=20_000)
 @given(st.binary(max_size=500))
 def test_random_bytes(tail):
     everything(b"\x18\0\0\0TFL3" + tail)
@@ -303,9 +303,9 @@ def test_reading_a_file_of_4_megabytes_is_quick():
     weights = RNG.integers(-127, 128, (4096, 1024))
     data = models.fully_connected(weights, [1, 1024])
     assert len(data) > 4_000_000
-    start = time.perf_counter()
+    start = time.process_time()
     model = load(data)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
     array = model.subgraphs[0].tensors[1].array()
     assert np.shares_memory(array, np.frombuffer(model.data, np.uint8))
 
@@ -330,7 +330,7 @@ def test_aliased_operators_of_one_subgraph():
     schema.ModelAddVersion(builder, 3)
     schema.ModelAddSubgraphs(builder, graphs)
     builder.Finish(schema.ModelEnd(builder), b"TFL3")
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(InvalidFileError, match="again and again"):
         load(bytes(builder.Output()))
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
