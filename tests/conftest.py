@@ -7,8 +7,14 @@ fixtures build both from `tflite_kernels` with CMake, once, outside the source t
 import os
 from pathlib import Path
 
+import hypothesis
 import native_build
 import pytest
+
+# Deadlines are wall time, and this machine may be busy. The parent is Hypothesis's own choice,
+# which in CI does not draw at random.
+hypothesis.settings.register_profile("patient", parent=hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def _build(target: str, reason: str) -> Path:
