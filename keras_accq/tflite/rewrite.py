@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from keras_accq.certificate import short_name
 from keras_accq.errors import ConversionError, InvalidFileError
 from keras_accq.files import write_atomically
 from keras_accq.tflite.claims import METADATA_NAME, Claim, encode_claims
@@ -76,7 +77,7 @@ class RewriteReport:
         rows = [(op.subgraph, op.index, f"{op.before} -> {op.after}", op.name) for op in self.taken]
         rows += [(op.subgraph, op.index, f"{op.op} kept: {op.reason}", op.name) for op in self.kept]
         lines = [f"{len(self.taken)} of {total} dot-product operators replaced"]
-        lines += [f"  {g}:{i:<4} {name}\n         {text}" for g, i, text, name in sorted(rows)]
+        lines += [f"  {g}:{i:<4} {short_name(name)}: {text}" for g, i, text, name in sorted(rows)]
         return "\n".join(lines)
 
 
