@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_accq.graph.nodes import Graph, Node, read
+from keras_accq.graph.nodes import Node, read
 from keras_accq.tflite.convert import check_model, traced
 from keras_accq.tflite.export import ExpectedOp, Exporter
 
@@ -31,16 +31,16 @@ def round_biases(qmodel: keras.Model) -> None:
     exporter = Exporter(graph, raw_inputs=False)
     traced(graph, exporter, 1)
     expected = {op.name: op for op in exporter.ops}
+    consumers = graph.consumers()
     for node in graph.nodes:
         if node.name in expected:
-            _round(graph, node, expected[node.name])
+            _round(node, consumers[node.output], expected[node.name])
 
 
-def _round(graph: Graph, node: Node, op: ExpectedOp) -> None:
+def _round(node: Node, readers: list[Node], op: ExpectedOp) -> None:
     unit = op.kernel.scales.astype(np.float64) * op.input_grid.scale
     bias = op.kernel.bias.astype(np.float64)
     change = np.rint(bias / unit) * unit - bias
-    readers = graph.consumers()[node.output]
     norm = readers[0].layer if readers else None
     if not isinstance(norm, keras.layers.BatchNormalization):
         if node.layer.bias is not None:
