@@ -1,9 +1,9 @@
 #include "kernels/reference.h"
 
 #include <algorithm>
-#include <new>
 
 #include "kernels/buffer.h"
+#include "kernels/create.h"
 #include "kernels/geometry.h"
 #include "kernels/requantize.h"
 
@@ -82,22 +82,13 @@ class ReferenceOp : public PackedOp {
   Buffer<int32_t> bias_;
 };
 
-std::unique_ptr<PackedOp> Create(const OpSpec& spec, std::string* error) {
-  std::unique_ptr<ReferenceOp> op(new (std::nothrow) ReferenceOp);
-  if (op == nullptr || !op->Init(spec)) {
-    *error = "no memory for a copy of the weights";
-    return nullptr;
-  }
-  return op;
-}
-
 }  // namespace
 
 const Kernel kReference = {
     "reference",
     [] { return true; },
     [](const OpSpec&) { return true; },
-    Create,
+    CreateOp<ReferenceOp>,
 };
 
 }  // namespace accq

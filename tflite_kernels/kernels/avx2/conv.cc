@@ -9,6 +9,7 @@
 #include "kernels/avx2/strip.h"
 #include "kernels/buffer.h"
 #include "kernels/conv_layout.h"
+#include "kernels/create.h"
 #include "kernels/geometry.h"
 #include "kernels/requantize.h"
 
@@ -203,22 +204,13 @@ OpReport ConvOp::Report() const {
   return report;
 }
 
-std::unique_ptr<PackedOp> Create(const OpSpec& spec, std::string* error) {
-  std::unique_ptr<ConvOp> op(new (std::nothrow) ConvOp);
-  if (op == nullptr || !op->Init(spec)) {
-    *error = "no memory to pack the weights";
-    return nullptr;
-  }
-  return op;
-}
-
 }  // namespace
 
 const Kernel kAvx2K4N16 = {
     "avx2_k4n16",
     CpuHasAvx2,
     [](const OpSpec& spec) { return spec.kind != OpKind::kDepthwiseConv2D; },
-    Create,
+    CreateOp<ConvOp>,
 };
 
 }  // namespace accq

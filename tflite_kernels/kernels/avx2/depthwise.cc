@@ -8,6 +8,7 @@
 #include "kernels/avx2/output_range.h"
 #include "kernels/avx2/strip.h"
 #include "kernels/buffer.h"
+#include "kernels/create.h"
 #include "kernels/depthwise_layout.h"
 #include "kernels/geometry.h"
 #include "kernels/requantize.h"
@@ -196,15 +197,6 @@ OpReport DepthwiseOp::Report() const {
   return report;
 }
 
-std::unique_ptr<PackedOp> Create(const OpSpec& spec, std::string* error) {
-  std::unique_ptr<DepthwiseOp> op(new (std::nothrow) DepthwiseOp);
-  if (op == nullptr || !op->Init(spec)) {
-    *error = "no memory to pack the weights";
-    return nullptr;
-  }
-  return op;
-}
-
 }  // namespace
 
 const Kernel kAvx2Depthwise = {
@@ -213,7 +205,7 @@ const Kernel kAvx2Depthwise = {
     [](const OpSpec& spec) {
       return spec.kind == OpKind::kDepthwiseConv2D && spec.depth_multiplier == 1;
     },
-    Create,
+    CreateOp<DepthwiseOp>,
 };
 
 }  // namespace accq

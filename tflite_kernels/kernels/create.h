@@ -1,0 +1,26 @@
+// How every kernel makes its packed op: Op is default-constructible and has
+// `bool Init(const OpSpec&)`, false when memory runs out.
+#ifndef ACCQ_KERNELS_CREATE_H_
+#define ACCQ_KERNELS_CREATE_H_
+
+#include <memory>
+#include <new>
+#include <string>
+
+#include "kernels/op.h"
+
+namespace accq {
+
+template <typename Op>
+std::unique_ptr<PackedOp> CreateOp(const OpSpec& spec, std::string* error) {
+  std::unique_ptr<Op> op(new (std::nothrow) Op);
+  if (op == nullptr || !op->Init(spec)) {
+    *error = "no memory to pack the weights";
+    return nullptr;
+  }
+  return op;
+}
+
+}  // namespace accq
+
+#endif  // ACCQ_KERNELS_CREATE_H_
