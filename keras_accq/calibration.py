@@ -53,15 +53,15 @@ def measure(graph: Graph, groups: list[Group], data: Any) -> list[Measurement]:
     probe = keras.Model(graph.inputs_struct, [_quantized_tensor(graph, node) for node in sources])
     measurements = [Measurement() for _ in groups]
     random = np.random.default_rng(0)
-    batches = 0
-    for batch in _batches(graph, data):
-        batches += 1
+    count = 0
+    for batch in batches(graph, data):
+        count += 1
         values = iter(keras.tree.flatten(probe(batch, training=False)))
         for group, measurement in zip(groups, measurements, strict=True):
             for _ in group.sources:
                 array = keras.ops.convert_to_numpy(next(values)).astype(np.float32)
                 _add(group, measurement, array, random)
-    if not batches:
+    if not count:
         raise ValueError("calibration_data: expected at least one batch, received none")
     return measurements
 
@@ -97,8 +97,12 @@ def _add(
     measurement.samples = samples
 
 
-def _batches(graph: Graph, data: Any) -> Iterator[Any]:
-    """Batches in the structure of the model's inputs."""
+def batches(graph: Graph, data: Any) -> Iterator[Any]:
+    """Batches of calibration data (see `measure`) in the structure of the model's inputs.
+
+    Raises:
+        TypeError, ValueError: Data of another form, type or shape than the model's inputs.
+    """
     # Keras's own form for several inputs; for one input a list of arrays is a list of batches.
     one_each = (
         len(graph.inputs) > 1

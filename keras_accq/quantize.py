@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from keras_accq import widths
 from keras_accq.calibration import measure
-from keras_accq.errors import UnsupportedModelError
 from keras_accq.graph.build import build
 from keras_accq.graph.groups import Group, find
 from keras_accq.graph.nodes import Graph, read
-from keras_accq.graph.supported import Kind, kind, problems
+from keras_accq.graph.supported import Kind, check, kind
 from keras_accq.settings import LayerSettings, resolve
 
 Range = tuple[float, float]
@@ -69,10 +68,9 @@ def quantize(
     """
     defaults = LayerSettings(acc_bits, weight_bits, input_bits, tile, method)
     graph = read(model)
-    _check_layers(graph)
+    check(graph)
     compute = [node for node in graph.nodes if kind(node.layer) is Kind.COMPUTE]
     settings = resolve([node.name for node in compute], defaults, exclude, overrides)
-    _check_weights(graph)
     groups = find(graph)
     widths.check(groups, settings)
     input_ranges = _input_ranges(graph, groups, input_range)
@@ -87,32 +85,6 @@ def quantize(
         for group, measurement in zip(groups, measurements, strict=True)
     ]
     return build(graph, groups, chosen)
-
-
-def _check_layers(graph: Graph) -> None:
-    found = problems(graph)
-    if found:
-        listed = "\n".join(f"  {name}: {reason}" for name, reason in found)
-        raise UnsupportedModelError(
-            f"model {graph.model.name!r} can not be quantized, because of {len(found)} of its "
-            f"layers:\n{listed}"
-        )
-    if not any(kind(node.layer) is Kind.COMPUTE for node in graph.nodes):
-        raise UnsupportedModelError(
-            f"model {graph.model.name!r} has no layer to quantize; expected at least one Conv2D, "
-            "DepthwiseConv2D or Dense"
-        )
-
-
-def _check_weights(graph: Graph) -> None:
-    bad = [
-        f"{node.name}: {variable.name}"
-        for node in graph.nodes
-        for variable in node.layer.weights
-        if not np.isfinite(keras.ops.convert_to_numpy(variable).astype(np.float64)).all()
-    ]
-    if bad:
-        raise ValueError(f"expected finite weights; NaN or infinity in {', '.join(bad)}")
 
 
 def _matrix(layer: Any) -> NDArray[np.float64]:

@@ -4,7 +4,9 @@ from enum import Enum, unique
 from typing import Any
 
 import keras
+import numpy as np
 
+from keras_accq.errors import UnsupportedModelError
 from keras_accq.graph.nodes import Graph, Node
 from keras_accq.layers import ActivationQuantizer, QuantizedWeights
 
@@ -73,6 +75,35 @@ def has_relu(layer: Any) -> bool:
 def has_softmax(layer: Any) -> bool:
     """Whether a compute layer ends in a softmax of its own."""
     return kind(layer) is Kind.COMPUTE and layer.activation is keras.activations.softmax
+
+
+def check(graph: Graph) -> None:
+    """Refuses a model that can not be quantized.
+
+    Raises:
+        UnsupportedModelError: The text lists all layers that are the reason.
+        ValueError: Weights that are NaN or infinite.
+    """
+    found = problems(graph)
+    if found:
+        listed = "\n".join(f"  {name}: {reason}" for name, reason in found)
+        raise UnsupportedModelError(
+            f"model {graph.model.name!r} can not be quantized, because of {len(found)} of its "
+            f"layers:\n{listed}"
+        )
+    if not any(kind(node.layer) is Kind.COMPUTE for node in graph.nodes):
+        raise UnsupportedModelError(
+            f"model {graph.model.name!r} has no layer to quantize; expected at least one Conv2D, "
+            "DepthwiseConv2D or Dense"
+        )
+    bad = [
+        f"{node.name}: {variable.name}"
+        for node in graph.nodes
+        for variable in node.layer.weights
+        if not np.isfinite(keras.ops.convert_to_numpy(variable).astype(np.float64)).all()
+    ]
+    if bad:
+        raise ValueError(f"expected finite weights; NaN or infinity in {', '.join(bad)}")
 
 
 def problems(graph: Graph) -> list[tuple[str, str]]:

@@ -1,0 +1,1 @@
+"""Post-training: what is done to a model with calibration data, and no training."""
