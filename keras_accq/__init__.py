@@ -36,6 +36,9 @@ _EXPORTS = {
     "delegate_path": "runtime",
     "load_delegate": "runtime",
     "quantize": "quantize",
+    "A2Q": "quantizers.a2q",
+    "AXE": "quantizers.axe",
+    "Round": "quantizers.round",
     "strip": "strip",
     "load_model": "loading",
     "exclude_from_weight_decay": "weight_decay",
@@ -55,6 +58,9 @@ if TYPE_CHECKING:
     from keras_accq.errors import UnsupportedModelError as UnsupportedModelError
     from keras_accq.loading import load_model as load_model
     from keras_accq.quantize import quantize as quantize
+    from keras_accq.quantizers.a2q import A2Q as A2Q
+    from keras_accq.quantizers.axe import AXE as AXE
+    from keras_accq.quantizers.round import Round as Round
     from keras_accq.runtime import Interpreter as Interpreter
     from keras_accq.runtime import delegate_path as delegate_path
     from keras_accq.runtime import load_delegate as load_delegate

@@ -19,6 +19,7 @@ from keras_accq.graph.build import build
 from keras_accq.graph.groups import Group, find
 from keras_accq.graph.nodes import Graph, read
 from keras_accq.graph.supported import Kind, check, kind
+from keras_accq.quantizers import methods
 from keras_accq.settings import LayerSettings, resolve
 
 Range = tuple[float, float]
@@ -36,6 +37,7 @@ def quantize(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     calibration_data: Any = None,
     input_range: Range | Mapping[str, Range] | None = None,
+    **method_options: Any,
 ) -> keras.Model:
     """A trainable copy of a model whose dot products fit accumulators of `acc_bits` bits.
 
@@ -45,7 +47,8 @@ def quantize(
     Args:
         model: A built Keras 3 Sequential or Functional model.
         acc_bits: P, 2..32.
-        method: "a2q", or a method object such as `A2Q(regularization=1e-3)`.
+        method: A name from `quantizers.methods`, such as "a2q", or a method object such as
+            `A2Q(regularization=1e-3)`.
         weight_bits: M, 2..8; None lets the fill rule choose it for each layer.
         input_bits: N, 2..8, of the layers' inputs; None lets the fill rule choose.
         tile: Consecutive weights, in file order, that share an accumulator; None, all of a channel.
@@ -57,6 +60,7 @@ def quantize(
             model's inputs. Fixes the activations' ranges; without it training observes them.
         input_range: The smallest and largest value of the model's inputs, such as (0, 255), or a
             dict of such pairs by input name. Before a Rescaling layer, if there is one.
+        **method_options: Options of the method, if it is given by its name.
 
     Returns:
         A new functional model.
@@ -66,6 +70,7 @@ def quantize(
         BudgetError: An accumulator does not hold a single product.
         TypeError, ValueError: Bad arguments or weights.
     """
+    method = methods.get(method, **method_options)
     defaults = LayerSettings(acc_bits, weight_bits, input_bits, tile, method)
     graph = read(model)
     check(graph)

@@ -7,9 +7,11 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from keras_accq.bounds import accumulator_limit, worst_case
 from keras_accq.errors import BudgetError
 from keras_accq.quantizers import methods
 from keras_accq.quantizers.operands import Operands
+from keras_accq.quantizers.rounded import Rounded
 
 
 class QuantizedWeights(keras.layers.Layer):
@@ -24,7 +26,7 @@ class QuantizedWeights(keras.layers.Layer):
         input_bits: N, 2..8. The layer expects inputs clamped to N bits on their grid; the
             `ActivationQuantizer` before it sees to that.
         tile: Consecutive weights, in file order, that share an accumulator; None for all.
-        method: "a2q" or a method object.
+        method: A method's name or object; see `quantizers.methods`.
         widths_from: How M and N came about, for summaries: "given", "measured" (chosen by the fill
             rule for calibration data) or "assumed" (chosen for an assumed distribution).
 
@@ -156,6 +158,60 @@ class QuantizedWeights(keras.layers.Layer):
             self._parameters[name].assign(value)
         if bias is not None:
             self.bias.assign(bias)
+
+    def set_integer_weights(self, q: NDArray[Any], scales: NDArray[Any]) -> None:
+        """Gives the layer integers that a post-training method found.
+
+        Args:
+            q: int8, in the Keras kernel's shape.
+            scales: float [channels], positive: the weight that the integer 1 stands for.
+
+        Raises:
+            TypeError: q is not int8, or the layer's method rounds weights in its own way.
+            ValueError: A wrong shape, integers beyond ±(2^(M-1) - 1), or bad scales.
+            BudgetError: A channel that does not fit the accumulator.
+        """
+        if not isinstance(self.method, Rounded):
+            raise TypeError(
+                f"{self.name}: expected a method that holds integers, such as 'axe' or 'round', "
+                f"came {self.method!r}"
+            )
+        if q.dtype != np.int8:
+            raise TypeError(f"{self.name}: expected q of int8, received {q.dtype}")
+        shape = tuple(self._variable.shape)
+        if q.shape != shape or np.shape(scales) != (self.channels,):
+            raise ValueError(
+                f"{self.name}: expected q of shape {shape} and {self.channels} scales, received "
+                f"{q.shape} and {np.shape(scales)}"
+            )
+        values = np.asarray(scales, np.float64)
+        if not (np.isfinite(values) & (values > 0)).all():
+            raise ValueError(f"{self.name}: expected finite, positive scales, received {scales!r}")
+        self._check_fits(q.reshape(-1, self.channels))
+        v, parameters = self.method.holding(q.reshape(-1, self.channels), values)
+        self._variable.assign(v.reshape(shape))
+        for name, value in parameters.items():
+            self._parameters[name].assign(value)
+
+    def _check_fits(self, q: NDArray[Any]) -> None:
+        """Refuses integers [K, channels] that are too large or do not fit the accumulator."""
+        operands = self.operands
+        largest = int(np.abs(q.astype(np.int64)).max(initial=0))
+        if largest > operands.largest:
+            raise ValueError(
+                f"{self.name}: expected integers within ±{operands.largest} (M = "
+                f"{operands.weight_bits}), received {largest}"
+            )
+        if operands.acc_bits is None:
+            return
+        worst = worst_case(q.T, *operands.input_range, operands.partition)
+        channel = int(worst.argmax())
+        if worst[channel] > accumulator_limit(operands.acc_bits):
+            raise BudgetError(
+                f"{self.name}: channel {channel} reaches {worst[channel]}, beyond "
+                f"{accumulator_limit(operands.acc_bits)} at P = {operands.acc_bits}, "
+                f"{operands.partition}"
+            )
 
     # Keras's Dense saves only the variables that it knows.
     def save_own_variables(self, store: Any) -> None:

@@ -13,13 +13,15 @@ scaled down on its own until its norm is at most s·T. Initial values follow A2Q
 Functions take matrices [K, C] (K in file order: kh, kw, cin) in float32, on any Keras backend.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from keras_accq.quantizers.cells import cell_length, cell_sums, per_weight
+from keras_accq.quantizers.method import Method
 from keras_accq.quantizers.operands import Operands
 from keras_accq.quantizers.projection import project_l1
 from keras_accq.quantizers.straight_through import truncate
@@ -30,11 +32,11 @@ _NUDGE = 1.0 + 2.0**-19
 
 # Channels and cells of a smaller norm are taken as zero: far above denormal numbers, which some
 # devices flush to zero in one operation and not in another.
-_SMALLEST_NORM = 2.0**-90
+SMALLEST_NORM = 2.0**-90
 
 
 @keras.saving.register_keras_serializable(package="keras_accq")
-class A2Q:
+class A2Q(Method):
     """The method "a2q" and its settings.
 
     Args:
@@ -45,7 +47,8 @@ class A2Q:
         ValueError: A negative or not finite weight.
     """
 
-    parameters: tuple[str, ...] = ("log2_scale", "log2_norm")
+    name: ClassVar[str] = "a2q"
+    parameters: ClassVar[tuple[str, ...]] = ("log2_scale", "log2_norm")
 
     def __init__(self, regularization: float = 1e-3) -> None:
         if not 0 <= regularization < float("inf"):
@@ -53,22 +56,6 @@ class A2Q:
                 f"regularization: expected a number of at least 0, received {regularization!r}"
             )
         self.regularization = float(regularization)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"regularization": self.regularization}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "A2Q":
-        return cls(**config)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, A2Q) and other.regularization == self.regularization
-
-    def __hash__(self) -> int:
-        return hash(("A2Q", self.regularization))
-
-    def __repr__(self) -> str:
-        return f"A2Q(regularization={self.regularization})"
 
     def initial(
         self, weights: NDArray[Any], scales: NDArray[Any], operands: Operands
@@ -102,8 +89,8 @@ class A2Q:
 
     def penalty(self, v: Any, parameters: dict[str, Any], operands: Operands) -> Any:
         """Σ relu(‖w_cell‖₁ - s·T) over channels and cells, times the regularization: a scalar."""
-        norm, cell_norms = _norms(v, operands)
-        share = cell_norms / ops.maximum(norm, _SMALLEST_NORM)
+        cell_norms = cell_sums(ops.abs(v), operands)
+        share = cell_norms / ops.maximum(ops.sum(cell_norms, axis=0), SMALLEST_NORM)
         excess = ops.exp2(parameters["log2_norm"]) * share - (
             ops.exp2(parameters["log2_scale"]) * operands.radius
         )
@@ -133,37 +120,19 @@ def integers(v: Any, norm: Any, operands: Operands) -> Any:
     Returns:
         [K, C], integers within ±`operands.largest`.
     """
-    total, cell_norms = _norms(v, operands)
-    length = _cell_length(v.shape[0], operands)
-    radius = operands.radius * (1 - (length + 8) * 2.0**-23)
+    k = v.shape[0]
+    cell_norms = cell_sums(ops.abs(v), operands)
+    total = ops.sum(cell_norms, axis=0)
     factor = ops.minimum(
-        _NUDGE * norm / ops.maximum(total, _SMALLEST_NORM),
-        radius / ops.maximum(cell_norms, _SMALLEST_NORM),
+        _NUDGE * norm / ops.maximum(total, SMALLEST_NORM),
+        safe_radius(operands.radius, k, operands) / ops.maximum(cell_norms, SMALLEST_NORM),
     )
     # Not 1/tiny: a channel of zeros would get an enormous gradient and never come back.
-    factor = ops.where(total > _SMALLEST_NORM, factor, 0.0)
+    factor = ops.where(total > SMALLEST_NORM, factor, 0.0)
     largest = float(operands.largest)
-    return truncate(ops.clip(v * _per_weight(factor, v.shape[0], operands), -largest, largest))
+    return truncate(ops.clip(v * per_weight(factor, k, operands), -largest, largest))
 
 
-def _cell_length(k: int, operands: Operands) -> int:
-    return k if operands.tile is None else min(operands.tile, k)
-
-
-def _norms(v: Any, operands: Operands) -> tuple[Any, Any]:
-    """L1 norms of channels, [C], and of their cells, [cells, C]."""
-    k, channels = v.shape
-    length = _cell_length(k, operands)
-    magnitudes = ops.abs(v)
-    if length < k:
-        padded = ops.pad(magnitudes, ((0, -k % length), (0, 0)))
-        cells = ops.sum(ops.reshape(padded, (-1, length, channels)), axis=1)
-        return ops.sum(cells, axis=0), cells
-    norm = ops.sum(magnitudes, axis=0)
-    return norm, norm[None]
-
-
-def _per_weight(factor: Any, k: int, operands: Operands) -> Any:
-    """[cells, C] spread over the weights: [K, C], or [1, C] for one cell."""
-    length = _cell_length(k, operands)
-    return ops.repeat(factor, length, axis=0)[:k] if length < k else factor
+def safe_radius(radius: float, k: int, operands: Operands) -> float:
+    """R of the proof in `integers`: a little less than the norm that a cell may reach."""
+    return radius * (1 - (cell_length(k, operands) + 8) * 2.0**-23)

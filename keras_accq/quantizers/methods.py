@@ -1,53 +1,54 @@
 """Weight quantization methods by name or as objects."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from keras_accq.quantizers.a2q import A2Q
-from keras_accq.quantizers.max_scale import MaxScale
-from keras_accq.quantizers.operands import Operands
+from keras_accq.quantizers.axe import AXE
+from keras_accq.quantizers.method import Method
+from keras_accq.quantizers.round import Round
+
+METHODS: dict[str, type[Method]] = {method.name: method for method in (A2Q, AXE, Round)}
 
 
-class Method(Protocol):
-    """What a layer asks of a method. Matrices are [K, C], parameters float32 [C] by name."""
-
-    parameters: tuple[str, ...]
-    regularization: float
-
-    def initial(
-        self, weights: NDArray[Any], scales: NDArray[Any], operands: Operands
-    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]: ...
-
-    def quantize(
-        self, v: Any, parameters: dict[str, Any], operands: Operands
-    ) -> tuple[Any, Any]: ...
-
-    def penalty(self, v: Any, parameters: dict[str, Any], operands: Operands) -> Any: ...
-
-
-_NAMES: dict[str, type[A2Q]] = {"a2q": A2Q}
-
-
-def get(method: Any) -> Method:
+def get(method: Any, **options: Any) -> Method:
     """A method from its name, a method object, or a method's serialized form.
 
+    Args:
+        method: Such as "a2q", `A2Q()` or `keras.saving.serialize_keras_object(A2Q())`.
+        **options: For the constructor of a method given by its name.
+
     Raises:
-        ValueError: An unknown name.
-        TypeError: Anything else.
+        ValueError: An unknown name, or an option's bad value.
+        TypeError: An option that the method does not have, options for an object, or anything else
+            as a method.
     """
-    if isinstance(method, (A2Q, MaxScale)):
-        return method
     if isinstance(method, str):
-        if method not in _NAMES:
-            raise ValueError(f"method: expected one of {sorted(_NAMES)}, received {method!r}")
-        return _NAMES[method]()
+        return _named(method, options)
+    if options:
+        raise TypeError(
+            f"{', '.join(options)}: options go with a method's name; set them on {method!r} itself"
+        )
+    if isinstance(method, Method):
+        return method
     if isinstance(method, Mapping):
         return get(keras.saving.deserialize_keras_object(dict(method)))
     raise TypeError(
-        f"method: expected one of {sorted(_NAMES)} or a method object such as A2Q(), "
+        f"method: expected one of {sorted(METHODS)} or a method object such as A2Q(), "
         f"received {method!r}"
     )
+
+
+def _named(name: str, options: dict[str, Any]) -> Method:
+    if name not in METHODS:
+        raise ValueError(f"method: expected one of {sorted(METHODS)}, received {name!r}")
+    known = METHODS[name].options()
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        raise TypeError(
+            f"{', '.join(unknown)}: no argument of quantize, and no option of method {name!r}, "
+            + (f"which takes {', '.join(known)}" if known else "which takes none")
+        )
+    return METHODS[name](**options)
