@@ -19,6 +19,7 @@ from keras_accq.graph.build import build
 from keras_accq.graph.groups import Group, find
 from keras_accq.graph.nodes import Graph, read
 from keras_accq.graph.supported import Kind, check, kind
+from keras_accq.layers.kernels import to_matrix
 from keras_accq.quantizers import methods
 from keras_accq.settings import LayerSettings, resolve
 
@@ -95,8 +96,8 @@ def quantize(
 def _matrix(layer: Any) -> NDArray[np.float64]:
     """A compute layer's kernel as [K, channels], K in file order (kh, kw, cin)."""
     kernel = keras.ops.convert_to_numpy(layer.kernel).astype(np.float64)
-    axis = -2 if type(layer) is keras.layers.DepthwiseConv2D else -1
-    return kernel.reshape(-1, int(np.prod(kernel.shape[axis:])))
+    matrix: NDArray[np.float64] = to_matrix(layer, kernel)
+    return matrix
 
 
 def _input_ranges(

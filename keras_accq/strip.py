@@ -9,13 +9,16 @@ from keras_accq.graph.nodes import Node, read
 from keras_accq.layers import (
     ActivationQuantizer,
     QuantizedConv2D,
+    QuantizedConv2DTranspose,
     QuantizedDense,
     QuantizedDepthwiseConv2D,
     QuantizedWeights,
 )
+from keras_accq.layers.kernels import from_matrix, to_matrix
 
 _PLAIN: dict[type, Any] = {
     QuantizedConv2D: keras.layers.Conv2D,
+    QuantizedConv2DTranspose: keras.layers.Conv2DTranspose,
     QuantizedDepthwiseConv2D: keras.layers.DepthwiseConv2D,
     QuantizedDense: keras.layers.Dense,
 }
@@ -68,8 +71,7 @@ def _rebuilt(node: Node, tensors: dict[int, Any]) -> Any:
     layer = _PLAIN[type(node.layer)].from_config(config)
     output = node.call(layer, tensors)
     integers, scale = node.layer.quantized_kernel()
-    matrix = integers.reshape(-1, scale.size).astype(np.float32) * scale
-    layer.kernel.assign(matrix.reshape(integers.shape))
+    layer.kernel.assign(from_matrix(layer, to_matrix(layer, integers).astype(np.float32) * scale))
     if layer.bias is not None:
         layer.bias.assign(node.layer.bias)
     return output

@@ -116,8 +116,10 @@ def summary(model: Any) -> Summary:
 
 
 def _layer(layer: Any) -> LayerSummary:
+    from keras_accq.layers.kernels import to_matrix
+
     operands = layer.operands
-    q = layer.quantized_kernel()[0].reshape(-1, layer.channels).T
+    q = to_matrix(layer, layer.quantized_kernel()[0]).T
     low, high = operand_range(operands.input_bits)
     allowed = headroom = None
     if operands.acc_bits is not None:

@@ -11,6 +11,7 @@ from keras_accq.graph.supported import Kind, has_softmax, kind
 from keras_accq.layers import (
     ActivationQuantizer,
     QuantizedConv2D,
+    QuantizedConv2DTranspose,
     QuantizedDense,
     QuantizedDepthwiseConv2D,
 )
@@ -18,6 +19,7 @@ from keras_accq.widths import GroupWidths, LayerWidths
 
 _QUANTIZED: dict[type, Any] = {
     keras.layers.Conv2D: QuantizedConv2D,
+    keras.layers.Conv2DTranspose: QuantizedConv2DTranspose,
     keras.layers.DepthwiseConv2D: QuantizedDepthwiseConv2D,
     keras.layers.Dense: QuantizedDense,
 }

@@ -9,6 +9,7 @@ import numpy as np
 from keras_accq.errors import UnsupportedModelError
 from keras_accq.graph.nodes import Graph, Node
 from keras_accq.layers import ActivationQuantizer, QuantizedWeights
+from keras_accq.transposed import tflite_padding
 
 
 @unique
@@ -27,7 +28,12 @@ class Kind(Enum):
     RESCALING = "other names for the same integers"
 
 
-_COMPUTE = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+_COMPUTE = (
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Dense,
+)
 _PASS = (
     keras.layers.MaxPooling2D,
     keras.layers.GlobalMaxPooling2D,
@@ -94,7 +100,7 @@ def check(graph: Graph) -> None:
     if not any(kind(node.layer) is Kind.COMPUTE for node in graph.nodes):
         raise UnsupportedModelError(
             f"model {graph.model.name!r} has no layer to quantize; expected at least one Conv2D, "
-            "DepthwiseConv2D or Dense"
+            "DepthwiseConv2D, Conv2DTranspose or Dense"
         )
     bad = [
         f"{node.name}: {variable.name}"
@@ -169,6 +175,18 @@ def _compute_problem(layer: Any) -> str | None:
         return "has LoRA weights; merge them first"
     if type(layer) is keras.layers.Dense and len(layer.input.shape) != 2:
         return f"takes inputs of shape {layer.input.shape}; expected (batch, features)"
+    if type(layer) is keras.layers.Conv2DTranspose:
+        return _transposed_problem(layer)
+    return None
+
+
+def _transposed_problem(layer: Any) -> str | None:
+    if tuple(layer.dilation_rate) != (1, 1):
+        return f"dilation_rate {layer.dilation_rate}; expected 1"
+    try:
+        tflite_padding(layer.kernel_size, layer.strides, layer.padding, layer.output_padding)
+    except ValueError as error:
+        return str(error)
     return None
 
 
@@ -218,8 +236,9 @@ def _place_problem(
         )
         if not (alone and linear):
             return (
-                "BatchNormalization must be the only reader of a Conv2D, DepthwiseConv2D or Dense "
-                f"without activation; it reads {before[0].name!r}"
+                "BatchNormalization must be the only reader of a Conv2D, DepthwiseConv2D, "
+                "Conv2DTranspose or Dense without activation; it reads "
+                f"{before[0].name!r}"
             )
     if node_kind is Kind.RESCALING:
         alone = len(consumers[node.inputs[0]]) == 1 and node.inputs[0] not in outputs

@@ -20,8 +20,6 @@ class QuantizedConv2D(QuantizedWeights, keras.layers.Conv2D):
 class QuantizedDepthwiseConv2D(QuantizedWeights, keras.layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D` whose dot products fit an accumulator."""
 
-    _channel_axis = -2
-
     @property
     def _variable(self) -> Any:
         return self.kernel
@@ -32,6 +30,32 @@ class QuantizedDepthwiseConv2D(QuantizedWeights, keras.layers.DepthwiseConv2D):
             self._fake_quantized_kernel(),
             strides=self.strides,
             padding=self.padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+        return self._finish(outputs)
+
+
+@keras.saving.register_keras_serializable(package="keras_accq")
+class QuantizedConv2DTranspose(QuantizedWeights, keras.layers.Conv2DTranspose):
+    """`keras.layers.Conv2DTranspose` whose dot products fit an accumulator.
+
+    The bound is that of the whole kernel. An output pixel sums only the taps of its phase (see
+    `keras_accq.transposed`), so no pixel needs more, and an engine that spreads the input out with
+    zeros and sums over all taps is covered as well.
+    """
+
+    @property
+    def _variable(self) -> Any:
+        return self.kernel
+
+    def call(self, inputs: Any) -> Any:
+        outputs = ops.conv_transpose(
+            inputs,
+            self._fake_quantized_kernel(),
+            strides=self.strides,
+            padding=self.padding,
+            output_padding=self.output_padding,
             dilation_rate=self.dilation_rate,
             data_format=self.data_format,
         )

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from keras_accq.bounds import accumulator_limit, worst_case
 from keras_accq.errors import BudgetError
+from keras_accq.layers import kernels
+from keras_accq.layers.kernels import from_matrix, to_matrix
 from keras_accq.quantizers import methods
 from keras_accq.quantizers.operands import Operands
 from keras_accq.quantizers.rounded import Rounded
@@ -79,18 +81,14 @@ class QuantizedWeights(keras.layers.Layer):
     @property
     def channels(self) -> int:
         """Output channels, counted by the kernel."""
-        shape = self._variable.shape
-        return int(np.prod(shape[self._channel_axis :]))
-
-    # The axis at which the kernel's output channels start: all before it is summed over.
-    _channel_axis = -1
+        return kernels.channels(self)
 
     @property
     def _variable(self) -> Any:
         return self._kernel
 
     def _matrix(self) -> Any:
-        return ops.reshape(ops.convert_to_tensor(self._variable), (-1, self.channels))
+        return to_matrix(self, ops.convert_to_tensor(self._variable), ops)
 
     def _quantize(self) -> tuple[Any, Any]:
         return self.method.quantize(
@@ -110,8 +108,7 @@ class QuantizedWeights(keras.layers.Layer):
                     self.operands,
                 )
             )
-        kernel = ops.reshape(integers * scale, self._variable.shape)
-        return ops.cast(kernel, self.compute_dtype)
+        return ops.cast(from_matrix(self, integers * scale, ops), self.compute_dtype)
 
     def _finish(self, outputs: Any) -> Any:
         if self.bias is not None:
@@ -138,8 +135,8 @@ class QuantizedWeights(keras.layers.Layer):
                 f"{self.name}: expected finite weights, received NaN, infinite or huge values "
                 f"in {bad or 'its scales and norms'}; did the training diverge?"
             )
-        shape = tuple(self._variable.shape)
-        return np.rint(integers).astype(np.int8).reshape(shape), scale.astype(np.float32)
+        q = from_matrix(self, np.rint(integers).astype(np.int8))
+        return q, scale.astype(np.float32)
 
     def set_float_weights(
         self, kernel: NDArray[Any], bias: NDArray[Any] | None, scales: NDArray[Any]
@@ -151,9 +148,9 @@ class QuantizedWeights(keras.layers.Layer):
             bias: float [channels], or None for a layer without one.
             scales: float [channels], positive: the weight that the integer 1 stands for.
         """
-        matrix = np.asarray(kernel, np.float64).reshape(-1, self.channels)
+        matrix = to_matrix(self, np.asarray(kernel, np.float64))
         v, parameters = self.method.initial(matrix, np.asarray(scales, np.float64), self.operands)
-        self._variable.assign(v.reshape(kernel.shape))
+        self._variable.assign(from_matrix(self, v))
         for name, value in parameters.items():
             self._parameters[name].assign(value)
         if bias is not None:
@@ -187,9 +184,10 @@ class QuantizedWeights(keras.layers.Layer):
         values = np.asarray(scales, np.float64)
         if not (np.isfinite(values) & (values > 0)).all():
             raise ValueError(f"{self.name}: expected finite, positive scales, received {scales!r}")
-        self._check_fits(q.reshape(-1, self.channels))
-        v, parameters = self.method.holding(q.reshape(-1, self.channels), values)
-        self._variable.assign(v.reshape(shape))
+        matrix = to_matrix(self, q)
+        self._check_fits(matrix)
+        v, parameters = self.method.holding(matrix, values)
+        self._variable.assign(from_matrix(self, v))
         for name, value in parameters.items():
             self._parameters[name].assign(value)
 
