@@ -39,6 +39,7 @@ _EXPORTS = {
     "A2Q": "quantizers.a2q",
     "AXE": "quantizers.axe",
     "Round": "quantizers.round",
+    "equalize": "ptq.equalize",
     "strip": "strip",
     "load_model": "loading",
     "exclude_from_weight_decay": "weight_decay",
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from keras_accq.errors import InvalidFileError as InvalidFileError
     from keras_accq.errors import UnsupportedModelError as UnsupportedModelError
     from keras_accq.loading import load_model as load_model
+    from keras_accq.ptq.equalize import equalize as equalize
     from keras_accq.quantize import quantize as quantize
     from keras_accq.quantizers.a2q import A2Q as A2Q
     from keras_accq.quantizers.axe import AXE as AXE
