@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from keras_accq.bounds import Partition, accumulator_limit, check_acc_bits, operand_range
+from keras_accq.bounds import Partition, check_acc_bits, operand_range
 from keras_accq.errors import BudgetError
+from keras_accq.quantizers.rounding import l1_radius
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,8 @@ class Operands:
         input_bits: N, 2..8, of the stored inputs in [-2^(N-1), 2^(N-1) - 1].
         weight_bits: M, 2..8, of the integer weights in ±(2^(M-1) - 1).
         tile: Consecutive weights (in file order) that share an accumulator; None for all.
+        depthwise: A channel's weights are the few taps of one input channel: methods that centre
+            weights leave these as they are.
 
     Raises:
         TypeError: A width that is no integer, or a bool.
@@ -26,6 +29,7 @@ class Operands:
     input_bits: int
     weight_bits: int
     tile: int | None = None
+    depthwise: bool = False
 
     def __post_init__(self) -> None:
         operand_range(self.input_bits)
@@ -62,4 +66,4 @@ class Operands:
         """
         if self.acc_bits is None:
             raise ValueError("acc_bits: an excluded layer has no budget")
-        return accumulator_limit(self.acc_bits) / -self.input_range[0]
+        return l1_radius(self.acc_bits, self.input_bits)
