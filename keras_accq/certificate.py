@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from keras_accq.bounds import Partition
+from keras_accq.bounds import Partition, bits_for
 from keras_accq.errors import BudgetError, InvalidFileError
 
 FORMAT = 1
@@ -35,6 +35,15 @@ class Spills:
     extra_steps: int
     int32_steps: int = 0
 
+    def __add__(self, other: "Spills") -> "Spills":
+        """The figures of two parts of an op together."""
+        return Spills(
+            self.steps + other.steps,
+            self.spills + other.spills,
+            self.extra_steps + other.extra_steps,
+            self.int32_steps + other.int32_steps,
+        )
+
     @property
     def interval(self) -> float:
         """Mean steps between two spills."""
@@ -49,7 +58,7 @@ class OpCertificate:
         subgraph: Index of its subgraph.
         index: Index of the operator in it.
         name: Its output tensor's name.
-        kind: "conv2d", "depthwise_conv2d" or "fully_connected".
+        kind: "conv2d", "depthwise_conv2d", "fully_connected" or "transpose_conv".
         custom: Whether it is one of this package's ops; a built-in runs in 32 bits and claims
             nothing.
         k: Products summed per output.
@@ -66,6 +75,10 @@ class OpCertificate:
         largest_safe_tile: The largest T whose runs of T fit `acc_bits` in every channel; 0 where
             one product alone does not.
         spills: By layout name.
+        phase_worst_case: For a transposed convolution, per channel, the same as `worst_case` with
+            only the taps that one output meets (see `keras_accq.transposed`), the worst of the
+            stride_h·stride_w phases: never more, and enough for an engine that skips the zeros
+            between the inputs. None for the other kinds.
     """
 
     subgraph: int
@@ -84,6 +97,7 @@ class OpCertificate:
     least_acc_bits: int
     largest_safe_tile: int
     spills: Mapping[str, Spills]
+    phase_worst_case: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.channels < 1 or len(self.worst_case) != self.channels:
@@ -91,11 +105,21 @@ class OpCertificate:
                 f"op {self.name}: expected one worst case for each of {self.channels} channels, "
                 f"received {len(self.worst_case)}"
             )
+        if self.phase_worst_case is not None and len(self.phase_worst_case) != self.channels:
+            raise ValueError(
+                f"op {self.name}: expected one worst case of a phase for each of {self.channels} "
+                f"channels, received {len(self.phase_worst_case)}"
+            )
 
     @property
     def worst_channel(self) -> int:
         """The channel with the largest worst case."""
         return max(range(len(self.worst_case)), key=self.worst_case.__getitem__)
+
+    @property
+    def phase_least_acc_bits(self) -> int | None:
+        """The narrowest accumulator that all phases fit; None but for transposed convolutions."""
+        return None if self.phase_worst_case is None else bits_for(max(self.phase_worst_case))
 
     @property
     def fits(self) -> bool:
@@ -193,6 +217,7 @@ class Certificate:
         for op, plain in zip(self.ops, record["ops"], strict=True):
             plain["worst_channel"] = op.worst_channel
             plain["fits"] = op.fits
+            plain["phase_least_acc_bits"] = op.phase_least_acc_bits
         return json.dumps(
             {"format": FORMAT, **record, "ok": self.ok, "verdict": self.verdict}, indent=1
         )
@@ -234,9 +259,9 @@ class Certificate:
                     str(op.k),
                     op.claim,
                     f"[{op.in_min}, {op.in_max}]",
-                    f"{max(op.worst_case)}{' OVERFLOWS' if op.broken else ''}",
+                    _worst_text(op),
                     str(op.limit),
-                    str(op.least_acc_bits),
+                    _with_phases(op.least_acc_bits, op.phase_least_acc_bits),
                     str(op.largest_safe_tile),
                 )
             )
@@ -250,13 +275,28 @@ class Certificate:
         return "\n".join([*(line.rstrip() for line in lines), self.verdict])
 
 
+# What a record holds besides the fields.
+_DERIVED = ("worst_channel", "fits", "phase_least_acc_bits")
+
+
 def _op_from(plain: Mapping[str, Any]) -> OpCertificate:
-    fields = {k: v for k, v in plain.items() if k not in ("worst_channel", "fits")}
+    fields = {k: v for k, v in plain.items() if k not in _DERIVED}
     partition = fields["partition"]
     fields["partition"] = None if partition is None else Partition(**partition)
     fields["worst_case"] = tuple(fields["worst_case"])
+    if fields.get("phase_worst_case") is not None:
+        fields["phase_worst_case"] = tuple(fields["phase_worst_case"])
     fields["spills"] = {name: Spills(**figures) for name, figures in fields["spills"].items()}
     return OpCertificate(**fields)
+
+
+def _with_phases(whole: int, phase: int | None) -> str:
+    return str(whole) if phase is None else f"{whole} (phases {phase})"
+
+
+def _worst_text(op: OpCertificate) -> str:
+    phase = None if op.phase_worst_case is None else max(op.phase_worst_case)
+    return f"{_with_phases(max(op.worst_case), phase)}{' OVERFLOWS' if op.broken else ''}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -8,8 +8,9 @@ range) and int8 weights q of zero point 0:
     y   = z_y + round_half_even(fl32(fl32(acc + bias[c] - z_x * sum(q[c])) * m))
 
 clamped to the activation's limits and to the op's output range; fl32 rounds to float32 after every
-single operation. Padding contributes the stored value z_x. The C++ statement of the same contract
-is `tflite_kernels/kernels/reference.cc`.
+single operation. Padding contributes the stored value z_x. In a transposed convolution k runs over
+the taps of the output's phase only, in both sums. The C++ statement of the same contract is
+`tflite_kernels/kernels/reference.cc`.
 """
 
 from typing import Literal
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keras_accq.bounds import IntArray
+from keras_accq.transposed import Axis
 
 Int8Array = NDArray[np.int8]
 FloatArray = NDArray[np.float32]
@@ -82,6 +84,29 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[in
     reach = (kernel - 1) * dilation + 1
     total = max((-(-size // stride) - 1) * stride + reach - size, 0)
     return total // 2, total - total // 2
+
+
+def transposed_patches(x: Int8Array, axes: tuple[Axis, Axis], pad_value: int) -> Int8Array:
+    """The inputs that each output position of a transposed convolution multiplies.
+
+    Args:
+        x: int8 [n, h, w, channels].
+        axes: Height and width.
+        pad_value: The stored value of inputs that are not there, the input's zero point.
+
+    Returns:
+        int8 [n, out_h, out_w, kh, kw, channels]; 0 at taps of other phases, which have no product.
+    """
+    # Two more rows and columns: one that stands for a missing input, one for another phase.
+    grown = np.pad(x, [(0, 0), (0, 2), (0, 2), (0, 0)], constant_values=pad_value)
+    grown[:, -1] = grown[:, :, -1] = 0
+    places = []
+    for axis in axes:
+        place, in_phase = axis.sources()
+        place = np.where((place >= 0) & (place < axis.size), place, axis.size)
+        places.append(np.where(in_phase, place, axis.size + 1))
+    rows, columns = places
+    return grown[:, rows[:, None, :, None], columns[None, :, None, :]]
 
 
 def patches(

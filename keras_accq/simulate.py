@@ -22,6 +22,7 @@ from keras_accq.reference import (
     effective_bias,
     patches,
     requantize,
+    transposed_patches,
 )
 from keras_accq.tflite.ops import QuantizedOp, quantized_ops
 from keras_accq.tflite.reader import load
@@ -37,7 +38,7 @@ class OpSimulation:
     Attributes:
         index: Index of the operator in the main subgraph of the file that was given.
         name: Its output tensor's name.
-        kind: "conv2d", "depthwise_conv2d" or "fully_connected".
+        kind: "conv2d", "depthwise_conv2d", "fully_connected" or "transpose_conv".
         acc_bits: P of the accumulators that were simulated.
         partition: The cells of K that had an accumulator each.
         overflows: int64 [channels], the outputs in which a running sum left the P bits.
@@ -195,7 +196,7 @@ def _simulate(
     partition: Partition,
 ) -> OpSimulation:
     q = builtin.weights()
-    bias = effective_bias(q, builtin.bias, builtin.z_x)
+    bias = _effective_bias(builtin)
     limits = activation_limits(builtin.activation, builtin.s_y, builtin.z_y)
     weights = _grouped_weights(builtin)
     outputs, overflows = [], np.zeros(builtin.channels, np.int64)
@@ -220,6 +221,20 @@ def _simulate(
     )
 
 
+def _effective_bias(op: QuantizedOp) -> IntArray:
+    """What is added to the sums: [channels]; [positions, channels] where positions differ."""
+    q = op.weights()
+    if op.axes is None:
+        return effective_bias(q, op.bias, op.z_x)
+    rows, columns = (axis.sources()[1] for axis in op.axes)
+    taps = rows[:, None, :, None] & columns[None, :, None, :]
+    taps = taps.reshape(len(rows) * len(columns), -1)
+    sums = q.reshape(op.channels, taps.shape[1], -1).sum(axis=2, dtype=np.int64)
+    bias = 0 if op.bias is None else op.bias.astype(np.int64)
+    folded: IntArray = bias - op.z_x * (taps.astype(np.int64) @ sums.T)
+    return folded
+
+
 def _groups(op: QuantizedOp) -> int:
     """Sets of output channels that see inputs of their own."""
     if op.kind == "depthwise_conv2d":
@@ -237,6 +252,9 @@ def _grouped_inputs(op: QuantizedOp, x: Int8Array) -> Int8Array:
     """What each output position of one sample multiplies: [groups, positions, K]."""
     if op.kind == "fully_connected":
         return x[None]
+    if op.axes is not None:
+        stretched = transposed_patches(x[None], op.axes, op.z_x)
+        return stretched.reshape(1, stretched.shape[1] * stretched.shape[2], -1)
     taken = patches(
         x[None],
         (op.filter_h, op.filter_w),

@@ -72,11 +72,32 @@ class Axis(NamedTuple):
         return reach // self.stride, reach % self.stride == 0
 
 
-def phases(kernel: tuple[int, int], strides: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
-    """The taps of each phase that has any, as slices of the kernel's height and width."""
+class Phase(NamedTuple):
+    """The weights that the outputs of one phase sum.
+
+    Attributes:
+        places: int64, their places in K, in the order of the stride-1 convolution that the phase
+            is: the last tap first, channels in order.
+        row: How many of them make a row of that convolution's kernel.
+    """
+
+    places: NDArray[np.int64]
+    row: int
+
+
+def phases(kernel: tuple[int, int], strides: tuple[int, int], channels: int) -> Iterator[Phase]:
+    """The phases that have any taps.
+
+    Args:
+        kernel: Height and width.
+        strides: By height and width.
+        channels: Input channels; K is kernel height, kernel width, input channel.
+    """
+    places = np.arange(kernel[0] * kernel[1] * channels).reshape(*kernel, channels)
     for h in range(min(kernel[0], strides[0])):
         for w in range(min(kernel[1], strides[1])):
-            yield slice(h, None, strides[0]), slice(w, None, strides[1])
+            taps = places[h :: strides[0], w :: strides[1]][::-1, ::-1]
+            yield Phase(taps.reshape(-1), taps.shape[1] * channels)
 
 
 def tflite_padding(

@@ -2,9 +2,13 @@
 
 import hashlib
 import os
+from functools import reduce
+from operator import add
+
+import numpy as np
 
 from keras_accq import bounds, layouts
-from keras_accq.certificate import Certificate, ExcludedOp, OpCertificate
+from keras_accq.certificate import Certificate, ExcludedOp, OpCertificate, Spills
 from keras_accq.tflite.ops import QuantizedOp, quantized_ops
 from keras_accq.tflite.reader import load
 
@@ -82,15 +86,50 @@ def _certify(op: QuantizedOp) -> OpCertificate:
         worst_case=tuple(worst.tolist()),
         least_acc_bits=bounds.bits_for(int(monolithic.max())),
         largest_safe_tile=int(bounds.largest_safe_tile(q, *span, op.acc_bits).min()),
-        spills=layouts.spills(
-            q,
+        spills=_spills(op),
+        phase_worst_case=_phase_worst_case(op),
+    )
+
+
+def _phase_worst_case(op: QuantizedOp) -> tuple[int, ...] | None:
+    """Per channel, the worst case over the phases of a transposed convolution.
+
+    An output pixel of a transposed convolution with strides (s_h, s_w) meets the taps of one of
+    s_h·s_w phases only, since input and tap lie where (output + cut - tap) is a multiple of the
+    stride (`keras_accq.transposed`). Its sum has no other products: it is a partial sum of the
+    whole kernel's, which is why the whole kernel's bound is enough, and the exact test over one
+    phase's weights is all that it needs. By the any-order lemma the test also covers pixels at the
+    border that miss some of the taps. So the largest worst case over the phases is what an engine
+    needs that skips the zeros between the inputs.
+    """
+    if op.kind != "transpose_conv":
+        return None
+    q = op.weights()
+    worst = np.zeros(op.channels, np.int64)
+    for phase in op.phases():
+        # The others are left out where they stand, so that the cells stay those of the file.
+        only = np.zeros_like(q)
+        only[:, phase.places] = q[:, phase.places]
+        case = bounds.worst_case(only, op.in_min, op.in_max, op.partition or bounds.ALL)
+        worst = np.maximum(worst, case)
+    return tuple(worst.tolist())
+
+
+def _spills(op: QuantizedOp) -> dict[str, Spills]:
+    """Each layout's figures, summed over phases: every one is a convolution of its own."""
+    q = op.weights()
+    figures = [
+        layouts.spills(
+            q[:, phase.places],
             _layout_names(op),
             groups=op.groups,
-            run=_run(op, k),
+            run=phase.row if op.kind == "transpose_conv" else _run(op, q.shape[1]),
             in_min=op.in_min,
             in_max=op.in_max,
-        ),
-    )
+        )
+        for phase in op.phases()
+    ]
+    return {name: reduce(add, (phase[name] for phase in figures)) for name in figures[0]}
 
 
 def _layout_names(op: QuantizedOp) -> tuple[str, ...]:

@@ -39,6 +39,28 @@ FLOAT = ExcludedOp(0, 9, "logits", "FULLY_CONNECTED", "float32 weights")
 BROKEN = {"worst": (1, 34812, 5), "least": 17}
 
 
+class TestPhases:
+    OP = replace(an_op(0), kind="transpose_conv", phase_worst_case=(100, 16000))
+
+    def test_json_keeps_them(self):
+        record = json.loads(certificate(self.OP).to_json())["ops"][0]
+        assert record["phase_worst_case"] == [100, 16000]
+        assert record["phase_least_acc_bits"] == self.OP.phase_least_acc_bits == 15
+        assert Certificate.from_json(certificate(self.OP).to_json()) == certificate(self.OP)
+
+    def test_certificates_from_before_have_none(self):
+        record = json.loads(certificate(an_op(0)).to_json())
+        for key in ("phase_worst_case", "phase_least_acc_bits"):
+            assert record["ops"][0].pop(key) is None
+        (op,) = Certificate.from_json(json.dumps(record)).ops
+        assert op.phase_worst_case is None
+        assert op.phase_least_acc_bits is None
+
+    def test_one_for_each_channel(self):
+        with pytest.raises(ValueError, match="each of 2 channels, received 1"):
+            replace(self.OP, phase_worst_case=(1,))
+
+
 class TestVerdict:
     def test_all_fit(self):
         assert certificate(*map(an_op, range(9))).verdict == "P = 16 monolithic: all 9 ops"

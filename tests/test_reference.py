@@ -5,9 +5,12 @@ import pytest
 import tflite_models as models
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transposed_layers import transposed_layers
 
 from keras_accq import reference
 from keras_accq.accumulate import accumulate
+from keras_accq.tflite.ops import quantized_ops
+from keras_accq.tflite.reader import load
 
 
 def run_litert(model, x):
@@ -111,6 +114,44 @@ def test_depthwise_convolution(layer, cin, multiplier):
     q = weights.reshape(kh * kw, cin, multiplier).transpose(1, 2, 0)
     expected = forward(patches(x, layer)[..., None], q, layer)
     np.testing.assert_array_equal(run_litert(model, x), expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(transposed_layers())
+def test_transposed_convolution(layer):
+    layer = dict(layer)
+    x, weights = layer.pop("x"), layer.pop("weights")
+    model = models.transpose_conv(weights, x.shape, **layer)
+    (op,) = quantized_ops(load(model))
+    taken = reference.transposed_patches(x, op.axes, op.z_x)
+    n, h, w = taken.shape[:3]
+    sums = taken.reshape(n, h * w, -1).astype(np.int64) @ op.weights().T.astype(np.int64)
+    # What the taps of the phase add where they are stored as the zero point.
+    ones = reference.transposed_patches(np.ones_like(x[:1]), op.axes, 1)
+    sums -= op.z_x * (ones.reshape(h * w, -1).astype(np.int64) @ op.weights().T.astype(np.int64))
+    sums += 0 if op.bias is None else op.bias
+    limits = reference.activation_limits(op.activation, op.s_y, op.z_y)
+    expected = reference.requantize(sums, op.multiplier, op.z_y, *limits).reshape(n, h, w, -1)
+    np.testing.assert_array_equal(run_litert(model, x), expected)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [((1, 1), (2, 2)), ((3, 1), (2, 3))])
+def test_litert_rounds_otherwise_where_the_kernel_is_smaller_than_the_stride(kernel, stride):
+    """Why `ops` refuses SAME padding there: if this fails, LiteRT has changed for the better."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    rng = np.random.default_rng(5)
+    for padding, delegated in (("SAME", False), ("VALID", True)):
+        weights = rng.integers(-127, 128, (3, *kernel, 4))
+        model = models.transpose_conv(
+            weights, (1, 4, 4, 4), stride=stride, padding=padding, bias=np.zeros(3)
+        )
+        interpreter = Interpreter(model_content=model, num_threads=1)
+        interpreter.allocate_tensors()
+        names = [op["op_name"] for op in interpreter._get_ops_details()]
+        assert ("DELEGATE" in names) == delegated
+        (op,) = quantized_ops(load(model))
+        assert (op.reason is None) == delegated
 
 
 @settings(max_examples=40, deadline=None)

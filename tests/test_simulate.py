@@ -1,11 +1,14 @@
 """Simulated accumulators on files: exact equals LiteRT, and overflows exactly where predicted."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tflite_models as models
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from worst_case import worst_case_input
+from transposed_layers import transposed_layers
+from worst_case import worst_case_input, worst_case_of_phase, worst_case_patch
 
 import keras_accq as accq
 from keras_accq.bounds import Partition
@@ -157,6 +160,83 @@ class TestWorstCase:
         assert accq.simulate(file, both, acc_bits=least).overflows == 0
         narrow = accq.simulate(file, both, acc_bits=least - 1).ops[0]
         assert narrow.overflows[channel] > 0
+
+
+class TestTransposed:
+    @settings(max_examples=40, deadline=None)
+    @given(transposed_layers())
+    def test_exact_is_what_litert_computes(self, layer):
+        layer = dict(layer)
+        x = layer.pop("x")
+        file = models.transpose_conv(layer.pop("weights"), (1, *x.shape[1:]), **layer)
+        result = accq.simulate(file, x)
+        assert result.differences == 0
+        assert result.ops[0].kind == "transpose_conv"
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.integers(0, 2**32 - 1),
+        *[st.integers(1, 5)] * 2,
+        *[st.integers(1, 3)] * 2,
+        st.sampled_from([None, {"partition": options.RUNS, "partition_size": 3}]),
+    )
+    def test_phases_reach_their_worst_case_and_no_further(self, seed, kh, kw, sh, sw, claim):
+        rng = np.random.default_rng(seed)
+        q = rng.integers(-90, 91, (3, kh, kw, 2)).astype(np.int8)
+        low, high = sorted(rng.integers(-128, 128, 2).tolist())
+        zero = int(rng.integers(low, high + 1))
+        values = {"padding": 1, "stride_h": sh, "stride_w": sw, "in_min": low, "in_max": high}
+        file = models.transpose_conv(
+            q,
+            (1, 6, 6, 2),
+            stride=(sh, sw),
+            padding="VALID",
+            input_zero=zero,
+            custom_options=options.encode(options.TRANSPOSE_CONV, values | (claim or {})),
+        )
+        (op,) = quantized_ops(load(file))
+        (certified,) = accq.verify(file).ops
+        phases = certified.phase_worst_case
+        assert all(p <= w for p, w in zip(phases, certified.worst_case, strict=True))
+        if (sh, sw) == (1, 1):
+            assert phases == certified.worst_case
+        reached = 0
+        for phase in op.phases():
+            for channel, sign in itertools.product(range(3), (1, -1)):
+                x = worst_case_of_phase(op, channel, phase, sign=sign)
+                patch = worst_case_patch(op, channel, sign=sign)[phase.places]
+                total = int(patch.astype(np.int64) @ q.reshape(3, -1)[channel, phase.places])
+                cells = (op.partition or Partition()).cells(q[0].size)[phase.places]
+                products = patch.astype(np.int64) * q.reshape(3, -1)[channel, phase.places]
+                largest = max(abs(products[cells == cell].sum()) for cell in set(cells))
+                assert largest <= phases[channel]
+                reached = max(reached, largest)
+                # The input does make that sum: one bit less than it needs overflows.
+                if op.partition is None and low <= 0 <= high and abs(total) > 1:
+                    bits = total.bit_length() + 1 if total > 0 else (-total - 1).bit_length() + 1
+                    if bits >= 3:
+                        (narrow,) = accq.simulate(file, x, acc_bits=bits - 1).ops
+                        assert narrow.overflows[channel] > 0
+        assert reached == max(phases)
+        least = certified.phase_least_acc_bits
+        x = rng.integers(-128, 128, (2, 6, 6, 2)).astype(np.int8)
+        assert accq.simulate(file, x, acc_bits=least, partition=op.partition).overflows == 0
+
+    def test_the_whole_kernel_is_one_phase_without_strides(self):
+        claim = {**CLAIM, "padding": 1}
+        for q, ok in ((TestWorstCase.AT, True), (TestWorstCase.BEYOND, False)):
+            file = models.transpose_conv(
+                np.reshape(q, (1, 2, 2, 1)),
+                (1, 2, 2, 1),
+                padding="VALID",
+                custom_options=options.encode(options.TRANSPOSE_CONV, claim),
+            )
+            certificate = accq.verify(file)
+            assert certificate.ok == ok
+            assert certificate.ops[0].phase_worst_case == certificate.ops[0].worst_case
+            (op,) = quantized_ops(load(file))
+            x = worst_case_of_phase(op, 0, op.phases()[0])
+            assert accq.simulate(file, x).overflows == (0 if ok else 1)
 
 
 class TestArithmetic:

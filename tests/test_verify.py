@@ -126,6 +126,40 @@ class TestFigures:
         (op,) = accq.verify(models.depthwise_conv2d(q, (1, 5, 5, 4))).ops
         assert set(op.spills) == {"avx2_dw"}
 
+    def test_transposed_convolution(self):
+        q = np.zeros((2, 3, 3, 4), np.int8)
+        q[0, 0, 0] = 20  # corners: one phase
+        q[0, 2, 2] = 30
+        q[0, 1, 1] = 60  # the centre: a phase of its own
+        q[1, 1, 0] = -7
+        file = models.transpose_conv(q, (1, 5, 5, 4), stride=(2, 2))
+        (op,) = accq.verify(file).ops
+        assert (op.kind, op.k, op.channels) == ("transpose_conv", 36, 2)
+        assert op.worst_case == (4 * 110 * 128, 4 * 7 * 128)
+        assert op.phase_worst_case == (4 * 60 * 128, 4 * 7 * 128)
+        assert (op.least_acc_bits, op.phase_least_acc_bits) == (17, 16)
+        # Phases of 2 x 2, 2 x 1, 1 x 2 and 1 x 1 taps of 4 channels, in groups of 4 bytes.
+        assert op.spills["avx2_k4n16"].steps == 4 + 2 + 2 + 1
+        # Blocks of 16 values are two steps each: 1, 1, 1 and 1 blocks.
+        assert op.spills["neon_dot8"].steps == 8
+        text = str(accq.verify(file))
+        assert "56320 (phases 30720)" in text
+        assert "17 (phases 16)" in text
+
+    def test_a_tile_is_counted_as_the_file_has_it_in_every_phase(self):
+        claim = {"partition": options.RUNS, "partition_size": 3, "stride_h": 2}
+        file = models.transpose_conv(
+            np.arange(1, 9).reshape(1, 4, 1, 2),
+            (1, 4, 4, 2),
+            stride=(2, 1),
+            custom_options=options.encode(options.TRANSPOSE_CONV, claim),
+        )
+        (op,) = accq.verify(file).ops
+        # Cells 1 2 3 | 4 5 6 | 7 8; the first phase has 1 2 5 6, the second 3 4 7 8.
+        assert op.worst_case == (15 * 128,)
+        assert op.phase_worst_case == (15 * 128,)  # 7 8
+        assert accq.verify(file).ok
+
     def test_fully_connected(self):
         (op,) = accq.verify(models.fully_connected(np.full((2, 40), -3), (1, 40))).ops
         assert (op.kind, op.k, op.worst_case) == ("fully_connected", 40, (120 * 128,) * 2)

@@ -31,6 +31,7 @@ _INT8_VERSION = {
     Op.CONV_2D: 3,
     Op.DEPTHWISE_CONV_2D: 3,
     Op.FULLY_CONNECTED: 4,
+    Op.TRANSPOSE_CONV: 4,
     Op.ADD: 2,
     Op.MAXIMUM: 2,
     Op.MINIMUM: 2,
@@ -285,6 +286,55 @@ def add_depthwise_conv2d(
     return y
 
 
+def add_transpose_conv(
+    graph: GraphBuilder,
+    x: int,
+    weights: np.ndarray,
+    *,
+    name: str = "transposed",
+    bias: np.ndarray | None = None,
+    weight_scale: ArrayLike = 0.01,
+    output_scale: float = 0.1,
+    output_zero: int = 0,
+    stride: tuple[int, int] = (1, 1),
+    padding: str = "SAME",
+    output_size: tuple[int, int] | None = None,
+    activation: int = NONE,
+    custom_options: bytes | None = None,
+) -> int:
+    """TRANSPOSE_CONV (or `AccqTransposeConv`) on tensor `x`; returns the output tensor.
+
+    `weights` is [out_channels, kernel_h, kernel_w, in_channels]. `output_size` is by default
+    size * stride with SAME padding, and the least with VALID.
+    """
+    source = graph.subgraph.tensors[x]
+    n, *size, _ = (int(d) for d in source.shape)
+    if output_size is None:
+        kernel = weights.shape[1:3]
+        output_size = tuple(
+            size[i] * stride[i] if padding == "SAME" else (size[i] - 1) * stride[i] + kernel[i]
+            for i in range(2)
+        )
+    out = [n, *output_size, weights.shape[0]]
+    shape = graph.tensor(f"{name}/shape", [4], dtype=np.int32, data=np.asarray(out, np.int32))
+    w, b = _weights_and_bias(
+        graph, name, weights, bias, source.quantization.scale[0], weight_scale, axis=0
+    )
+    inputs = [shape, w, x, b]
+    y = graph.tensor(name, out, scale=output_scale, zero_point=output_zero)
+    if custom_options is not None:
+        graph.op("AccqTransposeConv", inputs, [y], custom_options=custom_options)
+        return y
+    options = schema.TransposeConvOptionsT(
+        padding=PADDING[padding],
+        strideH=stride[0],
+        strideW=stride[1],
+        fusedActivationFunction=activation,
+    )
+    graph.op(Op.TRANSPOSE_CONV, inputs if b >= 0 else inputs[:3], [y], options=options)
+    return y
+
+
 def add_fully_connected(
     graph: GraphBuilder,
     x: int,
@@ -416,6 +466,11 @@ def conv2d(weights: np.ndarray, input_shape: Sequence[int], **options: Any) -> b
 def depthwise_conv2d(weights: np.ndarray, input_shape: Sequence[int], **options: Any) -> bytes:
     """A model of one depthwise convolution; options as for `conv2d`."""
     return _single(add_depthwise_conv2d, weights, input_shape, options)
+
+
+def transpose_conv(weights: np.ndarray, input_shape: Sequence[int], **options: Any) -> bytes:
+    """A model of one transposed convolution; options as for `conv2d`, with `output_size`."""
+    return _single(add_transpose_conv, weights, input_shape, options)
 
 
 def fully_connected(weights: np.ndarray, input_shape: Sequence[int], **options: Any) -> bytes:

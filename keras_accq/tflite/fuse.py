@@ -72,7 +72,7 @@ class Fuser:
         dense = None if self._fixed else dense_as_conv(graph, operator)
         source, output, weights = record.input, record.output, record.weights_tensor
         low, high = record.in_min, record.in_max
-        kind, was, pads = record.kind, record.op, record.padding == "SAME"
+        kind, was, pads = record.kind, record.op, record.pads
         values = {
             "acc_bits": record.acc_bits,
             **blob.partition_options(record.partition),
@@ -90,10 +90,10 @@ class Fuser:
             values |= {"keep_num_dims": int(record.keep_num_dims)}
         else:
             values |= {"padding": _PADDINGS[record.padding]}
-            values |= {
-                key: getattr(record, key)
-                for key in ("stride_h", "stride_w", "dilation_h", "dilation_w")
-            }
+            keys = ["stride_h", "stride_w"]
+            if kind != "transpose_conv":
+                keys += ["dilation_h", "dilation_w"]
+            values |= {key: getattr(record, key) for key in keys}
         if kind == "depthwise_conv2d":
             values["depth_multiplier"] = record.depth_multiplier
         if not self._fixed:
@@ -109,7 +109,10 @@ class Fuser:
             values |= {"out_max": constraint.out_max}
             values |= blob.partition_options(constraint.partition)
         values |= {"in_min": low, "in_max": high}
-        editor.set_inputs(table, [source, weights, record.bias_tensor])
+        operands = [source, weights, record.bias_tensor]
+        if kind == "transpose_conv":
+            operands = [record.shape_tensor, weights, source, record.bias_tensor]
+        editor.set_inputs(table, operands)
         table["outputs"] = np.array([output], np.int32)
         self._values.append((table, record, values))
         code = CUSTOM_NAMES[kind]

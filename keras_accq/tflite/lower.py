@@ -16,6 +16,7 @@ _PADDINGS = {"SAME": blob.SAME, "VALID": blob.VALID}
 _CLAMP_VERSION = 2
 _CONV_VERSION, _GROUPED_CONV_VERSION = 3, 6
 _DEPTHWISE_VERSION = 3
+_TRANSPOSE_VERSION, _TRANSPOSE_BIAS_VERSION, _TRANSPOSE_ACTIVATION_VERSION = 2, 3, 4
 _DENSE_VERSION, _KEEP_DIMS_VERSION, _NO_BIAS_VERSION, _PER_CHANNEL_VERSION = 4, 5, 6, 12
 
 
@@ -63,6 +64,8 @@ class Lowerer:
                 self._dense(table, record, source, output)
             else:
                 self._dense_as_conv(table, record, source, output, flattened, before, after)
+        elif record.kind == "transpose_conv":
+            self._transposed(table, record, source, output)
         else:
             self._window(table, record, source, output)
         editor.sequence[record.index] = [*before, table, *after]
@@ -135,6 +138,23 @@ class Lowerer:
             version = _GROUPED_CONV_VERSION
         inputs = [source, record.weights_tensor, self._bias(record, output)]
         self._become(table, name, version, inputs, output, options)
+
+    def _transposed(self, table: Table, record: QuantizedOp, source: int, output: int) -> None:
+        options = Table(
+            "TransposeConvOptions",
+            padding=_PADDINGS[record.padding],
+            stride_w=record.stride_w,
+            stride_h=record.stride_h,
+            fused_activation_function=record.activation,
+        )
+        inputs = [record.shape_tensor, record.weights_tensor, source]
+        version = _TRANSPOSE_VERSION
+        if record.bias is not None:
+            inputs.append(record.bias_tensor)
+            version = _TRANSPOSE_BIAS_VERSION
+        if record.activation:
+            version = _TRANSPOSE_ACTIVATION_VERSION
+        self._become(table, "TRANSPOSE_CONV", version, inputs, output, options)
 
     def _bias(self, record: QuantizedOp, output: int) -> int:
         """The bias; stock int8 CONV_2D insists on one, DEPTHWISE_CONV_2D does not take a -1."""

@@ -13,25 +13,28 @@ from keras_accq.tflite.claims import Claim, Claims, read_claims
 from keras_accq.tflite.patterns import INT8_RANGE, dense_as_conv, value_range
 from keras_accq.tflite.reader import Model, Operator, Subgraph, Tensor
 from keras_accq.tflite.schema import TENSOR_TYPES
+from keras_accq.transposed import Axis, Padding, Phase, phases
 
 # Schema name or custom name -> kind.
 KINDS = {
     "CONV_2D": "conv2d",
     "DEPTHWISE_CONV_2D": "depthwise_conv2d",
     "FULLY_CONNECTED": "fully_connected",
+    "TRANSPOSE_CONV": "transpose_conv",
     blob.CONV_2D: "conv2d",
     blob.DEPTHWISE_CONV_2D: "depthwise_conv2d",
     blob.FULLY_CONNECTED: "fully_connected",
+    blob.TRANSPOSE_CONV: "transpose_conv",
 }
 # Kind -> our custom operator.
 CUSTOM_NAMES = {
     "conv2d": blob.CONV_2D,
     "depthwise_conv2d": blob.DEPTHWISE_CONV_2D,
     "fully_connected": blob.FULLY_CONNECTED,
+    "transpose_conv": blob.TRANSPOSE_CONV,
 }
 # Built-ins that also sum products and that nothing of ours computes: listed, never passed over.
 _OTHER_DOT_PRODUCTS = {
-    "TRANSPOSE_CONV",
     "CONV_3D",
     "CONV_3D_TRANSPOSE",
     "BATCH_MATMUL",
@@ -65,33 +68,35 @@ def _no_floats() -> np.ndarray:
 
 @dataclass(eq=False)
 class QuantizedOp:
-    """One convolution, depthwise convolution or fully-connected layer.
+    """One convolution, depthwise or transposed convolution, or fully-connected layer.
 
     Attributes:
         subgraph: The subgraph's place in the model.
         index: The operator's place in the subgraph.
         op: The operator's name in the file, like "CONV_2D" or "AccqConv2D".
         name: The output tensor's name; of RESHAPE, 1x1 CONV_2D, RESHAPE the last one's.
-        kind: "conv2d", "depthwise_conv2d", "fully_connected"; the lower-case name of the operator
-            for another one that sums products.
+        kind: "conv2d", "depthwise_conv2d", "fully_connected", "transpose_conv"; the lower-case
+            name of the operator for another one that sums products.
         custom: Whether it is one of ours.
         reason: None, or why it can not be taken. What follows is meaningful only when it is None.
         input, output: Tensor indices.
         weights_tensor: Tensor index.
         bias_tensor: Tensor index, or -1.
+        shape_tensor: Tensor index of a transposed convolution's output shape, else -1.
         bias: int32 [channels], or None.
         s_x, z_x, s_y, z_y: Scale (float32 as float) and zero point of input and output.
         s_w: float32 [channels], also where the file has one scale for all.
         multiplier: float32 [channels], fl32(fl32(s_x * s_w) / s_y), in (0, 256).
         in_min, in_max: The operand's range: a custom operator clamps its input to it; the input of
-            a built-in keeps it because of the clamps that produce it. It holds z_x where the
-            padding is SAME.
+            a built-in keeps it because of the clamps that produce it. It holds z_x where
+            `pads` is true.
         out_min, out_max: The output range after the activation, [-128, 127] for a built-in.
         activation: TFLite's number: 0 none, 1 RELU, 2 RELU_N1_TO_1, 3 RELU6.
         acc_bits: Bits of the accumulator that the operator was made for; 16 if nothing says.
         partition: How its products are meant to be split, or None where nothing is claimed.
         padding: "SAME" or "VALID".
         filter_h, filter_w, stride_h, stride_w, dilation_h, dilation_w: Geometry of the window.
+        axes: Height and width of a transposed convolution; None for the other kinds.
         depth_multiplier: Outputs per input channel of a depthwise convolution.
         groups: Groups of a convolution.
         keep_num_dims: Whether a fully-connected output keeps the input's leading dimensions.
@@ -109,6 +114,7 @@ class QuantizedOp:
     output: int = -1
     weights_tensor: int = -1
     bias_tensor: int = -1
+    shape_tensor: int = -1
     bias: np.ndarray | None = field(default=None, repr=False)
     s_x: float = 0.0
     z_x: int = 0
@@ -130,6 +136,7 @@ class QuantizedOp:
     stride_w: int = 1
     dilation_h: int = 1
     dilation_w: int = 1
+    axes: tuple[Axis, Axis] | None = None
     depth_multiplier: int = 1
     groups: int = 1
     keep_num_dims: bool = False
@@ -155,6 +162,19 @@ class QuantizedOp:
     def channels(self) -> int:
         """How many output channels it has."""
         return len(self.s_w)
+
+    @property
+    def pads(self) -> bool:
+        """Whether the zero point stands in for inputs that are not there."""
+        return self.padding == "SAME" or self.kind == "transpose_conv"
+
+    def phases(self) -> list[Phase]:
+        """What the outputs of a transposed convolution sum; the whole of K for other kinds."""
+        k = self.weights().shape[1]
+        if self.kind != "transpose_conv":
+            return [Phase(np.arange(k), k)]
+        kernel, strides = (self.filter_h, self.filter_w), (self.stride_h, self.stride_w)
+        return list(phases(kernel, strides, k // (self.filter_h * self.filter_w)))
 
 
 def quantized_ops(model: Model) -> list[QuantizedOp]:
@@ -251,12 +271,22 @@ def _take_builtin_options(record: QuantizedOp, op: Operator) -> None:
 
 
 def _take_tensors(record: QuantizedOp, graph: Subgraph, op: Operator) -> None:
-    if len(op.inputs) not in (2, 3) or len(op.outputs) != 1 or -1 in (*op.inputs[:2], *op.outputs):
+    transposed = record.kind == "transpose_conv"
+    roles = ("output shape", "weights", "input") if transposed else ("input", "weights")
+    count = len(roles)
+    if (
+        len(op.inputs) not in (count, count + 1)
+        or len(op.outputs) != 1
+        or -1 in (*op.inputs[:count], *op.outputs)
+    ):
         raise _RefusedError(
-            f"it has inputs {list(op.inputs)} and outputs {list(op.outputs)}; an input, weights, "
-            "an optional bias, and one output are needed"
+            f"it has inputs {list(op.inputs)} and outputs {list(op.outputs)}; an "
+            f"{', '.join(roles)}, an optional bias, and one output are needed"
         )
-    x, w = (graph.tensors[t] for t in op.inputs[:2])
+    by_role = {role: graph.tensors[t] for role, t in zip(roles, op.inputs, strict=False)}
+    x, w = by_role["input"], by_role["weights"]
+    if transposed:
+        record.shape_tensor = by_role["output shape"].index
     y = graph.tensors[op.outputs[0]]
     record.input, record.weights_tensor, record.output = x.index, w.index, y.index
     for role, tensor in (("input", x), ("weights", w), ("output", y)):
@@ -272,6 +302,7 @@ def _take_tensors(record: QuantizedOp, graph: Subgraph, op: Operator) -> None:
         "conv2d": (0, 4),
         "depthwise_conv2d": (3, 4),
         "fully_connected": (0, 2),
+        "transpose_conv": (0, 4),
     }[record.kind]
     if len(w.shape) != rank or 0 in w.shape:
         raise _RefusedError(
@@ -280,8 +311,8 @@ def _take_tensors(record: QuantizedOp, graph: Subgraph, op: Operator) -> None:
         )
     record.s_w = _weight_scales(w, axis)
     record._weights = w.array()
-    if len(op.inputs) == 3 and op.inputs[2] != -1:
-        bias = graph.tensors[op.inputs[2]]
+    if len(op.inputs) > count and op.inputs[count] != -1:
+        bias = graph.tensors[op.inputs[count]]
         if bias.type != "INT32" or bias.raw is None or bias.storage:
             raise _RefusedError(f"its bias {bias.name!r} is no INT32 constant")
         if bias.shape != (record.channels,):
@@ -337,6 +368,8 @@ def _take_geometry(record: QuantizedOp, graph: Subgraph) -> None:
         raise _RefusedError(f"its shapes {list(x.shape)} -> {list(y.shape)} are empty")
     if record.kind == "fully_connected":
         expected = _dense_output(record, x, w)
+    elif record.kind == "transpose_conv":
+        expected = _transposed_output(record, graph, x, y, w)
     else:
         expected = _window_output(record, x, w)
     # A dimension that may change stands in `shape` as a placeholder.
@@ -358,6 +391,37 @@ def _dense_output(record: QuantizedOp, x: Tensor, w: tuple[int, ...]) -> tuple[i
     if record.keep_num_dims:
         return (*x.shape[:-1], units)
     return (x.elements // features, units)
+
+
+def _transposed_output(
+    record: QuantizedOp, graph: Subgraph, x: Tensor, y: Tensor, w: tuple[int, ...]
+) -> tuple[int, ...]:
+    shape = graph.tensors[record.shape_tensor]
+    if shape.type != "INT32" or shape.raw is None or shape.storage or shape.shape != (4,):
+        raise _RefusedError(f"its output shape {shape.name!r} is no INT32 constant of 4 elements")
+    if len(x.shape) != 4 or -1 in (*x.signature, *y.signature):
+        raise _RefusedError(
+            f"its input has shape {list(x.signature)} and its output {list(y.signature)}; 4 fixed "
+            "dimensions are needed"
+        )
+    batch, height, width, channels = x.shape
+    wanted = tuple(int(size) for size in shape.array())
+    record.filter_h, record.filter_w = w[1], w[2]
+    if w[3] != channels or wanted[0] != batch or wanted[3] != w[0]:
+        raise _RefusedError(
+            f"its input of shape {list(x.shape)}, weights of shape {list(w)} and output shape "
+            f"{list(wanted)} do not agree in batch and channels"
+        )
+    padding: Padding = "SAME" if record.padding == "SAME" else "VALID"
+    record.axes = (
+        Axis(height, w[1], record.stride_h, wanted[1], padding),
+        Axis(width, w[2], record.stride_w, wanted[2], padding),
+    )
+    for name, axis in zip(("height", "width"), record.axes, strict=True):
+        problem = axis.problem()
+        if problem is not None:
+            raise _RefusedError(f"along its {name} it has {problem}")
+    return wanted
 
 
 def _window_output(record: QuantizedOp, x: Tensor, w: tuple[int, ...]) -> tuple[int, ...]:
@@ -397,13 +461,13 @@ def _window_output(record: QuantizedOp, x: Tensor, w: tuple[int, ...]) -> tuple[
 
 def _take_input_range(record: QuantizedOp, graph: Subgraph) -> None:
     low, high = value_range(graph, record.input)
-    if record.padding == "SAME":  # Padding brings z_x in, past any clamp.
+    if record.pads:  # Padding brings z_x in, past any clamp.
         low, high = min(low, record.z_x), max(high, record.z_x)
     record.in_min, record.in_max = low, high
 
 
 def _check_arithmetic(record: QuantizedOp) -> None:
-    if record.padding == "SAME" and not record.in_min <= record.z_x <= record.in_max:
+    if record.pads and not record.in_min <= record.z_x <= record.in_max:
         raise _RefusedError(
             f"its padding value, the zero point {record.z_x}, is outside its input range "
             f"[{record.in_min}, {record.in_max}]"
@@ -423,6 +487,11 @@ def _check_arithmetic(record: QuantizedOp) -> None:
             f"{products[channel]:g} is denormal"
         )
     q = record.weights()
+    for phase in record.phases():
+        _check_sums(record, q[:, phase.places])
+
+
+def _check_sums(record: QuantizedOp, q: np.ndarray) -> None:
     bias = -record.z_x * q.sum(axis=1, dtype=np.int64)
     if record.bias is not None:
         bias += record.bias

@@ -22,6 +22,7 @@ _MAX_BLOB = 8192
 CONV_2D = "AccqConv2D"
 DEPTHWISE_CONV_2D = "AccqDepthwiseConv2D"
 FULLY_CONNECTED = "AccqFullyConnected"
+TRANSPOSE_CONV = "AccqTransposeConv"
 
 # Values of "partition".
 LOSSLESS, MONOLITHIC, RUNS, LANES = range(4)
@@ -50,10 +51,13 @@ _COMMON = {
     "out_max": _Key(127, *_INT8),
     "activation": _Key(0, 0, 3),
 }
-_WINDOW = {
+_STRIDES = {
     "padding": _Key(SAME, SAME, VALID),
     "stride_h": _Key(1, 1, _INT32_MAX),
     "stride_w": _Key(1, 1, _INT32_MAX),
+}
+_WINDOW = {
+    **_STRIDES,
     "dilation_h": _Key(1, 1, _INT32_MAX),
     "dilation_w": _Key(1, 1, _INT32_MAX),
 }
@@ -65,6 +69,7 @@ KEYS: dict[str, dict[str, _Key]] = {
         "keep_num_dims": _Key(0, 0, 1),
         "form": _Key(FORM_FULLY_CONNECTED, FORM_FULLY_CONNECTED, FORM_CONV),
     },
+    TRANSPOSE_CONV: {**_COMMON, **_STRIDES},
 }
 
 

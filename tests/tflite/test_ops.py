@@ -10,10 +10,12 @@ from keras_accq.errors import InvalidFileError
 from keras_accq.tflite import options
 from keras_accq.tflite.ops import quantized_ops
 from keras_accq.tflite.reader import load
+from keras_accq.transposed import Axis
 
 RNG = np.random.default_rng(11)
 CONV = RNG.integers(-127, 128, (4, 3, 3, 2))
 DEPTHWISE = RNG.integers(-127, 128, (1, 3, 2, 6))
+TRANSPOSED = RNG.integers(-127, 128, (2, 4, 3, 3))
 DENSE = RNG.integers(-127, 128, (5, 8))
 
 
@@ -70,6 +72,104 @@ def test_fully_connected(keep):
     op = only_op(models.fully_connected(DENSE, [2, 3, 8], keep_num_dims=keep))
     assert (op.kind, op.reason, op.keep_num_dims) == ("fully_connected", None, keep)
     np.testing.assert_array_equal(op.weights(), DENSE)
+
+
+def test_transposed_convolution():
+    op = only_op(
+        models.transpose_conv(
+            TRANSPOSED,
+            [2, 4, 5, 3],
+            input_zero=-7,
+            weight_scale=[0.01, 0.02],
+            stride=(2, 3),
+            output_size=(8, 14),
+            activation=models.RELU6,
+        )
+    )
+    assert (op.kind, op.op, op.custom, op.reason) == (
+        "transpose_conv",
+        "TRANSPOSE_CONV",
+        False,
+        None,
+    )
+    np.testing.assert_array_equal(op.weights(), TRANSPOSED.reshape(2, 36))
+    assert (op.padding, op.stride_h, op.stride_w, op.activation) == ("SAME", 2, 3, models.RELU6)
+    assert (op.filter_h, op.filter_w, op.channels, op.bias) == (4, 3, 2, None)
+    assert op.axes == (Axis(4, 4, 2, 8, "SAME"), Axis(5, 3, 3, 14, "SAME"))
+    assert [len(phase.places) for phase in op.phases()] == [2 * 3] * 6
+    assert (
+        load(models.transpose_conv(TRANSPOSED, [1, 4, 4, 3]))
+        .subgraphs[0]
+        .tensors[op.shape_tensor]
+        .name.endswith("shape")
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"weights": TRANSPOSED[:, :1]}, r"along its height it has a kernel of 1, less than"),
+        ({"output_size": (6, 8)}, "along its height it has an output of 6; .* make 7 to 8"),
+        ({"output_size": (8, 9)}, "along its width it has an output of 9"),
+        ({"padding": "VALID", "output_size": (11, 10)}, "width .* VALID padding make 9 to 10"),
+    ],
+)
+def test_transposed_geometry_that_is_refused(change, text):
+    arguments = {"weights": TRANSPOSED, "stride": (2, 2), "padding": "SAME"} | change
+    if arguments["padding"] == "VALID":
+        arguments["output_size"] = (10, 11)
+    op = only_op(models.transpose_conv(arguments.pop("weights"), [1, 4, 4, 3], **arguments))
+    assert re.search(text, op.reason), op.reason
+
+
+def _set_shape(values):
+    def change(model):
+        buffer = model.subgraphs[0].tensors[1].buffer
+        model.buffers[buffer].data = np.frombuffer(np.int32(values).tobytes(), np.uint8)
+
+    return change
+
+
+def _tensor(index, **fields):
+    def change(model):
+        for key, value in fields.items():
+            setattr(model.subgraphs[0].tensors[index], key, value)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (_set_shape([2, 8, 8, 2]), "do not agree in batch and channels"),
+        (_set_shape([1, 8, 8, 3]), "do not agree in batch and channels"),
+        (_set_shape([1, 8, -8, 2]), "along its width it has an output of -8"),
+        (_set_shape([1, 8, 7, 2]), r"output has shape \[1, 8, 8, 2\].* give \[1, 8, 7, 2\]"),
+        (_tensor(1, buffer=0), "is no INT32 constant of 4 elements"),
+        (_tensor(1, shape=np.int32([2, 2])), "is no INT32 constant of 4 elements"),
+        (_tensor(1, type=schema.TensorType.FLOAT32), "is no INT32 constant of 4 elements"),
+        (_tensor(0, shapeSignature=np.int32([-1, 4, 4, 3])), "4 fixed dimensions are needed"),
+        (_tensor(0, shape=np.int32([1, 4, 2, 6])), "do not agree in batch and channels"),
+    ],
+)
+def test_output_shapes_that_are_refused(change, text):
+    model = models.unpack(
+        models.transpose_conv(TRANSPOSED, [1, 4, 4, 3], stride=(2, 2), output_size=(8, 8))
+    )
+    change(model)
+    op = only_op(models.pack(model))
+    assert re.search(text, op.reason), op.reason
+
+
+def test_bias_is_checked_in_every_phase():
+    weights = np.zeros((1, 2, 1, 2), np.int8)
+    weights[0, 1] = -128
+    arguments = {"stride": (2, 1), "input_zero": 127, "output_size": (6, 3)}
+    least = 2**31 - 1 - 2 * 127 * 128  # what z_x * sum(q) of the second phase leaves
+    for bias, reason in ((least - 2 * 128 * 128, False), (least + 1, True)):
+        data = models.transpose_conv(weights, [1, 3, 3, 2], bias=[bias], **arguments)
+        assert (only_op(data).reason is not None) == reason
+    assert "leaves int32" in only_op(data).reason
 
 
 def test_custom_operator():

@@ -8,6 +8,7 @@ import tflite_models as models
 from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transposed_layers import transposed_layers
 
 from keras_accq.bounds import Partition
 from keras_accq.errors import ConversionError, InvalidFileError
@@ -92,6 +93,53 @@ def test_dense_as_convolution_becomes_one_operator_and_back():
     assert names(back) == ["RESHAPE", "CONV_2D", "RESHAPE"]
     assert_same_outputs(DENSE, back, *inputs_of(DENSE))
     assert meaning(rewrite(back).model) == meaning(report.model)
+
+
+@settings(max_examples=60, deadline=None)
+@given(transposed_layers())
+def test_transposed_convolutions_there_and_back(layer):
+    layer = dict(layer)
+    x = layer.pop("x")
+    data = models.transpose_conv(layer.pop("weights"), x.shape, **layer)
+    custom = rewrite(data)
+    assert names(custom.model) == ["AccqTransposeConv"]
+    back = rewrite(custom.model, ops="builtin").model
+    assert names(back) == ["TRANSPOSE_CONV"]
+    assert_same_outputs(data, back, x)
+    assert meaning(back) == meaning(data)
+    assert meaning(rewrite(back).model) == meaning(custom.model)
+
+
+def test_a_transposed_convolution_takes_its_clamps():
+    graph = models.GraphBuilder()
+    x = graph.tensor("x", [1, 3, 3, 2], scale=0.1, zero_point=-8)
+    weights = RNG.integers(-127, 128, (2, 3, 3, 2))
+    clamped = models.add_clamp(graph, x, -8, 7)
+    y = models.add_transpose_conv(graph, clamped, weights, stride=(2, 2), bias=[5, 6])
+    data = graph.build([x], [models.add_clamp(graph, y, -20, 30)])
+    custom = rewrite(data).model
+    assert names(custom) == ["AccqTransposeConv"]
+    (op,) = quantized_ops(load(custom))
+    assert (op.in_min, op.in_max, op.out_min, op.out_max) == (-8, 7, -20, 30)
+    back = rewrite(custom, ops="builtin").model
+    assert names(back) == ["MAXIMUM", "MINIMUM", "TRANSPOSE_CONV", "MAXIMUM", "MINIMUM"]
+    assert_same_outputs(data, back, *inputs_of(data))
+
+
+def test_a_clamp_stays_that_leaves_out_what_missing_inputs_are():
+    """With VALID padding, too: the outputs at the border miss some of the inputs."""
+    graph = models.GraphBuilder()
+    x = graph.tensor("x", [1, 3, 3, 2], scale=0.1, zero_point=0)
+    weights = RNG.integers(-127, 128, (2, 3, 3, 2))
+    y = models.add_transpose_conv(
+        graph, models.add_clamp(graph, x, 5, 9), weights, stride=(2, 2), padding="VALID"
+    )
+    data = graph.build([x], [y])
+    custom = rewrite(data).model
+    assert names(custom) == ["MAXIMUM", "MINIMUM", "AccqTransposeConv"]
+    (op,) = quantized_ops(load(custom))
+    assert (op.in_min, op.in_max) == (0, 9)
+    assert_same_outputs(data, rewrite(custom, ops="builtin").model, *inputs_of(data))
 
 
 def test_a_shared_weight_keeps_its_shape_for_the_other_reader():
