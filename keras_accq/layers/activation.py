@@ -8,7 +8,8 @@ from keras import ops
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from keras_accq.bounds import operand_range
-from keras_accq.quantizers.activation import fake_quantize, fake_quantize_average, grid
+from keras_accq.quantizers.activation import fake_quantize, fake_quantize_average
+from keras_accq.quantizers.grids import grid
 
 _MOMENTUM = 0.9
 
@@ -27,16 +28,23 @@ class ActivationQuantizer(keras.layers.Layer):
             by `set_range`.
         clip: With `observe`, the range ends at this many root mean squares of the nonzero values:
             at few bits the largest value is a wasteful end. None for the smallest and largest.
+        power_of_two: Whether the grid is fixed point: see `quantizers.grids`.
     """
 
     def __init__(
-        self, bits: int = 8, observe: bool = True, clip: float | None = None, **kwargs: Any
+        self,
+        bits: int = 8,
+        observe: bool = True,
+        clip: float | None = None,
+        power_of_two: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         operand_range(bits)
         self.bits = int(bits)
         self.observe = observe
         self.clip = clip
+        self.power_of_two = power_of_two
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -44,6 +52,7 @@ class ActivationQuantizer(keras.layers.Layer):
             "bits": self.bits,
             "observe": self.observe,
             "clip": self.clip,
+            "power_of_two": self.power_of_two,
         }
 
     def _add_scalar(self, name: str, value: str) -> Any:
@@ -113,22 +122,36 @@ class ActivationQuantizer(keras.layers.Layer):
             # The first batch counts whole. Not an infinite value, as it would never leave again.
             mean = variable + (1 - _MOMENTUM * self.observed) * (value - variable)
             variable.assign(ops.where(ops.isfinite(value), mean, variable))
-        scale, zero_point = grid(self.low, self.high, self.bits)
+        scale, zero_point = grid(self.low, self.high, self.bits, self.power_of_two, ops)
         self.scale.assign(scale)
         self.zero_point.assign(zero_point)
         self.observed.assign(ops.ones(()))
 
     def set_range(self, low: float, high: float) -> None:
-        """Sets the real values that the N-bit operand spans; the layer must be built."""
+        """Sets the real values that the N-bit operand spans; the layer must be built.
+
+        Setting the range that `spanned` returned restores scale and zero point exactly.
+        """
         if not (np.isfinite(low) and np.isfinite(high) and low <= high):
             raise ValueError(f"{self.name}: expected finite low <= high, received {low}, {high}")
-        scale, zero_point = grid(float(low), float(high), self.bits)
+        # In float64: s·(q - z) of a float32 scale has no rounding errors there.
+        scale, zero_point = grid(float(low), float(high), self.bits, self.power_of_two)
         self.scale.assign(scale)
         self.zero_point.assign(zero_point)
         self.observed.assign(1.0)
         if self.observe:
             self.low.assign(low)
             self.high.assign(high)
+
+    def spanned(self) -> tuple[float, float]:
+        """The real values (low, high) that the N-bit operand spans.
+
+        Raises:
+            ValueError: As check_observed.
+        """
+        scale, zero_point = self.quantization()
+        smallest, largest = operand_range(self.bits)
+        return (smallest - zero_point) * float(scale), (largest - zero_point) * float(scale)
 
     def check_observed(self) -> None:
         """Refuses a range that was never observed.

@@ -13,26 +13,6 @@ from keras_accq.bounds import operand_range
 from keras_accq.quantizers.straight_through import round_half_even
 
 
-def grid(low: Any, high: Any, bits: int) -> tuple[Any, Any]:
-    """Scale and zero point of the N-bit grid over [low, high], which is widened to hold 0.
-
-    Args:
-        low: float32 scalar, smallest real value.
-        high: float32 scalar, largest real value.
-        bits: N, 2..8.
-
-    Returns:
-        s > 0 and z (an integer in [-2^(N-1), 2^(N-1) - 1], as float32). Without negative values z
-        is -2^(N-1).
-    """
-    smallest, largest = operand_range(bits)
-    low, high = ops.minimum(low, 0.0), ops.maximum(high, 0.0)
-    width = high - low
-    # A tensor of zeros: any grid holds it. Nor may the scale be flushed to zero.
-    scale = ops.where(width > 2.0**-90, width, 1.0) / (largest - smallest)
-    return scale, ops.clip(ops.round(smallest - low / scale), smallest, largest)
-
-
 def fake_quantize(x: Any, scale: Any, zero_point: Any, bits: int) -> Any:
     """The values nearest to x that the stored integers of `bits` bits stand for.
 

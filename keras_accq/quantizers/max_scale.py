@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from keras_accq.quantizers.grids import OCTAVE_TOLERANCE
 from keras_accq.quantizers.method import Method
 from keras_accq.quantizers.operands import Operands
 from keras_accq.quantizers.straight_through import round_half_even
@@ -14,10 +15,17 @@ from keras_accq.quantizers.straight_through import round_half_even
 
 @keras.saving.register_keras_serializable(package="keras_accq")
 class MaxScale(Method):
-    """Rounds to nearest, each channel's largest weight being the largest integer."""
+    """Rounds to nearest, each channel's largest weight being the largest integer.
+
+    Args:
+        power_of_two: Take the next larger power of two as a channel's scale.
+    """
 
     name: ClassVar[str] = "max_scale"
     parameters: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, power_of_two: bool = False) -> None:
+        self.power_of_two = power_of_two
 
     def initial(
         self, weights: NDArray[Any], scales: NDArray[Any], operands: Operands
@@ -30,4 +38,7 @@ class MaxScale(Method):
         largest = float(operands.largest)
         peak = ops.max(ops.abs(v), axis=0)
         scale = ops.stop_gradient(ops.where(peak > 0, peak / largest, 1.0))
+        if self.power_of_two:
+            # A hair less: rounding errors would double the scale of weights on such a grid.
+            scale = ops.exp2(ops.ceil(ops.log2(scale) - OCTAVE_TOLERANCE))
         return round_half_even(ops.clip(v / scale, -largest, largest)), scale

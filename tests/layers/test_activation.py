@@ -124,3 +124,17 @@ def test_mixed_precision_computes_in_float32() -> None:
     y = layer(np.arange(256, dtype=np.float32))
     assert y.dtype == "bfloat16"
     np.testing.assert_array_equal(keras.ops.cast(y, "float32"), np.arange(256))
+
+
+@pytest.mark.parametrize("power_of_two", [False, True])
+@pytest.mark.parametrize("bits", [2, 5, 8])
+def test_the_spanned_range_restores_the_grid_exactly(bits: int, power_of_two: bool) -> None:
+    rng = np.random.default_rng(bits)
+    for _ in range(50):
+        low, high = sorted(rng.normal(size=2) * 10.0 ** rng.integers(-6, 6))
+        first, second = (ActivationQuantizer(bits, False, None, power_of_two) for _ in range(2))
+        for layer in (first, second):
+            layer.build((None, 3))
+        first.set_range(low, high)
+        second.set_range(*first.spanned())
+        assert second.quantization() == first.quantization()
