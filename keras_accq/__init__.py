@@ -37,7 +37,10 @@ _EXPORTS = {
     "load_delegate": "runtime",
     "quantize": "quantize",
     "A2Q": "quantizers.a2q",
+    "A2QPlus": "quantizers.a2q_plus",
     "AXE": "quantizers.axe",
+    "A2QUnsigned": "quantizers.a2q_unsigned",
+    "TypeBound": "quantizers.type_bound",
     "Round": "quantizers.round",
     "equalize": "ptq.equalize",
     "strip": "strip",
@@ -61,8 +64,11 @@ if TYPE_CHECKING:
     from keras_accq.ptq.equalize import equalize as equalize
     from keras_accq.quantize import quantize as quantize
     from keras_accq.quantizers.a2q import A2Q as A2Q
+    from keras_accq.quantizers.a2q_plus import A2QPlus as A2QPlus
+    from keras_accq.quantizers.a2q_unsigned import A2QUnsigned as A2QUnsigned
     from keras_accq.quantizers.axe import AXE as AXE
     from keras_accq.quantizers.round import Round as Round
+    from keras_accq.quantizers.type_bound import TypeBound as TypeBound
     from keras_accq.runtime import Interpreter as Interpreter
     from keras_accq.runtime import delegate_path as delegate_path
     from keras_accq.runtime import load_delegate as load_delegate

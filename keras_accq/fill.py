@@ -4,10 +4,10 @@ De Bruin, Živković and Corporaal (2020) pose quantization as a function of the
 and take the widest operands that fit it. Here the same principle is applied before training: for
 all layers that read one tensor, over the input's width N and each layer's weight width M, and over
 a set of weight scales per channel, the combination with the least estimated output error. Each
-candidate is quantized as A2Q does (projection on the L1 ball that the accumulator leaves, then
-rounding toward zero: arXiv 2308.13504, initialized as in arXiv 2401.10432, section 4.1), so that
-every candidate fits by construction, and its weight error and the input's rounding error are
-weighed together. Needs NumPy only.
+candidate is quantized by the method that the layer will use (`quantizers/rounding.py`; A2Q's
+projects on the L1 ball that the accumulator leaves and rounds toward zero), so that every candidate
+fits by construction, and its weight error and the input's rounding error are weighed together.
+Needs NumPy only.
 """
 
 import warnings
@@ -19,9 +19,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_accq.bounds import ALL, Partition, accumulator_limit, check_acc_bits, operand_range
+from keras_accq.bounds import ALL, Partition, check_acc_bits, operand_range
 from keras_accq.errors import BudgetError
-from keras_accq.quantizers.projection import L1Projection
+from keras_accq.quantizers.grids import grid
+from keras_accq.quantizers.rounding import Cells, Rounding, Truncated, l1_radius
 
 FloatArray = NDArray[np.float64]
 Distribution = Literal["half_normal", "normal", "uniform"]
@@ -35,6 +36,7 @@ ZEROS_TO_WARN_OF = 0.9
 _LEVELS = np.geomspace(0.125, 2.0, 13)
 # The clipping range of the input, as multiples of the largest input seen.
 _CLIPS = np.geomspace(0.2, 1.0, 13)
+_OCTAVES = np.array([0.125, 0.25, 0.5, 1.0])
 _MAX_WEIGHTS = 1 << 15
 _MIN_CHANNELS = 4
 _MAX_INPUTS = 1 << 12
@@ -52,6 +54,7 @@ class LayerStats:
         acc_bits: P, 2..32.
         partition: The cells that each have an accumulator.
         weight_bits: M, fixed by the user, 2..8; None to choose it.
+        rounding: How the layer's method makes integers of weights.
     """
 
     name: str
@@ -59,6 +62,27 @@ class LayerStats:
     acc_bits: int
     partition: Partition = ALL
     weight_bits: int | None = None
+    rounding: Rounding = Truncated()  # noqa: RUF009 - frozen
+
+    def check(self, input_bits: int, weight_bits: int) -> None:
+        """Refuses widths that leave the accumulator nothing but zeros.
+
+        Raises:
+            BudgetError: Naming the layer and the least P.
+        """
+        length = int(Cells(self.partition, np.shape(self.weights)[1]).lengths.max())
+        try:
+            self.rounding.check(self.acc_bits, input_bits, weight_bits, length)
+        except BudgetError as error:
+            raise BudgetError(f"{self.name}: {error}") from None
+
+    def allows(self, input_bits: int, weight_bits: int) -> bool:
+        """Whether `check` passes."""
+        try:
+            self.check(input_bits, weight_bits)
+        except BudgetError:
+            return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -116,6 +140,7 @@ def choose(
     *,
     inputs: ArrayLike | Distribution = "half_normal",
     input_bits: int | None = None,
+    power_of_two: bool = False,
 ) -> Choice:
     """Widths and scales for all layers that read one tensor.
 
@@ -124,6 +149,7 @@ def choose(
         inputs: Values that the tensor took, of any shape, or the name of a distribution to assume:
             "half_normal" after a ReLU, "normal", or "uniform" on [0, 1] for images.
         input_bits: N, fixed by the user, 2..8; None to choose it.
+        power_of_two: Only scales that are powers of two, of inputs and weights.
 
     Returns:
         The choice with the least mean squared relative error over the layers. Of choices within
@@ -138,47 +164,38 @@ def choose(
     _check(layers)
     samples, assumed = _samples(inputs)
     candidates = _candidate_bits(layers, input_bits)
-    problems = [_Problem(layer, subsample=True) for layer in layers]
+    problems = [_Problem(layer, power_of_two, subsample=True) for layer in layers]
     scored = []
     for bits in candidates:
-        error = input_error(samples, bits)
+        error = input_error(samples, bits, power_of_two)
         per_layer = [problem.best_weight_bits(bits, error) for problem in problems]
         scored.append((float(np.mean([e for _, e in per_layer])), bits, per_layer, error))
     least = min(entry[0] for entry in scored)
     _, bits, per_layer, error = next(entry for entry in scored if entry[0] <= _TIE * least)
     choices = tuple(
-        _Problem(layer, subsample=False).settle(weight_bits, bits, error)
+        _Problem(layer, power_of_two, subsample=False).settle(weight_bits, bits, error)
         for layer, (weight_bits, _) in zip(layers, per_layer, strict=True)
     )
     _warn_of_zeros(layers, choices, bits)
     return Choice(bits, (error.low, error.high), choices, assumed)
 
 
-def l1_radius(acc_bits: int, input_bits: int) -> float:
-    """T_int, the real L1 norm of integer weights that P bits allow for stored, centred inputs.
-
-    L / 2^(N-1): A2Q (arXiv 2308.13504, equation 9) for inputs in [-2^(N-1), 2^(N-1) - 1]. Never an
-    integer, as L is odd: so weights rounded toward zero stay below it in spite of rounding errors.
-    """
-    return accumulator_limit(acc_bits) / -operand_range(input_bits)[0]
-
-
-def input_error(samples: FloatArray, bits: int) -> _InputError:
+def input_error(samples: FloatArray, bits: int, power_of_two: bool = False) -> _InputError:
     """The moments of the rounding error of N-bit inputs, with the best of some clipping ranges.
 
     Args:
         samples: float64, flat. The grid covers 0 and shrinks toward it.
         bits: N.
+        power_of_two: Of fixed-point grids: that of all values, and finer ones.
     """
     smallest, largest = operand_range(bits)
     low, high = min(float(samples.min()), 0.0), max(float(samples.max()), 0.0)
     if low == high:
         high = 1.0
     best: _InputError | None = None
-    for clip in _CLIPS:
-        scale = clip * (high - low) / (largest - smallest)
-        zero_point = float(np.rint(smallest - clip * low / scale))
-        ends = smallest - zero_point, largest - zero_point
+    for clip in _CLIPS if not power_of_two else _OCTAVES:
+        scale, zero_point = grid(clip * low, clip * high, bits, power_of_two)
+        ends = smallest - float(zero_point), largest - float(zero_point)
         noise = np.clip(np.rint(samples / scale), *ends) * scale - samples
         error = _InputError(
             float(np.mean(samples**2)),
@@ -196,40 +213,38 @@ def input_error(samples: FloatArray, bits: int) -> _InputError:
 class _Problem:
     """One layer's weights, cut into the partition's cells, ready to be quantized many ways."""
 
-    def __init__(self, layer: LayerStats, *, subsample: bool) -> None:
+    def __init__(self, layer: LayerStats, power_of_two: bool, *, subsample: bool) -> None:
         self._layer = layer
+        self._power_of_two = power_of_two
         weights = np.asarray(layer.weights, np.float64)
         if subsample:
             weights = weights[_spread(weights)]
-        channels, k = weights.shape
-        columns = _cell_columns(layer.partition, k)
-        self._cells = np.concatenate([np.abs(weights), np.zeros((channels, 1))], axis=1)[:, columns]
-        self._weights = self._cells.reshape(channels, -1)
-        self._k = k
-        largest = self._weights.max(axis=1)
+        self._weights = weights
+        largest = np.abs(weights).max(axis=1)
         # A channel of zeros has no scale of its own; the layer's keeps its bias well resolved.
         self._largest = np.where(largest > 0, largest, largest.max() or 1.0)
-        self._projection = L1Projection(self._cells.reshape(-1, columns.shape[1]))
+        self._cells = Cells(layer.partition, weights.shape[1])
+        self._prepared = layer.rounding.prepare(
+            self._cells.rows(weights), np.tile(self._cells.lengths, len(weights))
+        )
 
     def best_weight_bits(self, input_bits: int, error: _InputError) -> tuple[int, float]:
         """The weight width with the least mean squared relative error, and that error."""
-        fixed = self._layer.weight_bits
-        widths = range(MIN_BITS, MAX_BITS + 1) if fixed is None else (fixed,)
         errors = {
-            bits: float(self._best_levels(bits, input_bits, error)[1].mean()) for bits in widths
+            bits: float(self._best_levels(bits, input_bits, error)[1].mean())
+            for bits in _weight_widths(self._layer)
+            if self._layer.allows(input_bits, bits)
         }
         least = min(errors.values())
         return next((bits, e) for bits, e in errors.items() if e <= _TIE * least)
 
     def settle(self, weight_bits: int, input_bits: int, error: _InputError) -> LayerChoice:
         levels, errors = self._best_levels(weight_bits, input_bits, error)
-        zeros = 1 - np.count_nonzero(self._quantize(levels, weight_bits, input_bits)) / max(
-            self._weights.shape[0] * self._k, 1
-        )
+        zeros = np.mean(self._quantize(levels, weight_bits, input_bits) == 0)
         return LayerChoice(
             self._layer.name,
             weight_bits,
-            self._largest / levels,
+            self._scales(levels),
             float(np.sqrt(errors.mean())),
             float(zeros),
         )
@@ -238,14 +253,16 @@ class _Problem:
         self, weight_bits: int, input_bits: int, error: _InputError
     ) -> tuple[FloatArray, FloatArray]:
         """Per channel, the integer that the largest weight becomes, and the squared error."""
-        channels = self._weights.shape[0]
+        channels = len(self._weights)
         best = np.ones(channels)
         least = np.full(channels, np.inf)
         for level in self._candidate_levels(weight_bits, input_bits):
             levels = np.full(channels, level)
+            if self._power_of_two:
+                levels = self._largest / np.exp2(np.rint(np.log2(self._largest / level)))
             errors = self._errors(levels, weight_bits, input_bits, error)
             better = errors < least
-            best[better], least[better] = level, errors[better]
+            best[better], least[better] = levels[better], errors[better]
         return best, least
 
     def _candidate_levels(self, weight_bits: int, input_bits: int) -> FloatArray:
@@ -256,16 +273,15 @@ class _Problem:
             levels = np.concatenate([np.geomspace(1.0, largest, 9), levels])
         return np.unique(levels)
 
-    def _quantize(self, levels: FloatArray, weight_bits: int, input_bits: int) -> FloatArray:
-        """|q| of the cells, float64 [channels, cells · width]: A2Q's, so that each cell fits."""
+    def _scales(self, levels: FloatArray) -> FloatArray:
         scales = self._largest / levels
-        channels, cells, _ = self._cells.shape
-        radius = l1_radius(self._layer.acc_bits, input_bits)
-        theta = self._projection.thresholds(np.repeat(scales * radius, cells))
-        shrunk = np.maximum(self._cells - theta.reshape(channels, cells, 1), 0.0)
-        # A hair more than the quotient, as trunc would turn the largest weight at level 7 into 6.
-        units = shrunk.reshape(channels, -1) / scales[:, None] * (1 + 1e-12)
-        return np.minimum(np.trunc(units), operand_range(weight_bits)[1])
+        return np.exp2(np.rint(np.log2(scales))) if self._power_of_two else scales
+
+    def _quantize(self, levels: FloatArray, weight_bits: int, input_bits: int) -> FloatArray:
+        """q, float64 [channels, K]: integers that fit, by the layer's rounding."""
+        scales = self._cells.per_row(self._scales(levels))
+        rows = self._prepared.integers(scales, self._layer.acc_bits, input_bits, weight_bits)
+        return self._cells.weights(rows)
 
     def _errors(
         self, levels: FloatArray, weight_bits: int, input_bits: int, error: _InputError
@@ -276,7 +292,7 @@ class _Problem:
         ‖Δ‖²E[x²] + ‖ŵ‖²E[e²] + 2Δ·ŵ E[xe], by the signal's ‖w‖²E[x²].
         """
         quantized = self._quantize(levels, weight_bits, input_bits)
-        quantized *= (self._largest / levels)[:, None]
+        quantized *= self._scales(levels)[:, None]
         energy = (self._weights**2).sum(axis=1)
         square = (quantized**2).sum(axis=1)
         product = (quantized * self._weights).sum(axis=1)
@@ -328,24 +344,25 @@ def _samples(inputs: ArrayLike | Distribution) -> tuple[FloatArray, bool]:
     return samples, False
 
 
+def _weight_widths(layer: LayerStats) -> Sequence[int]:
+    fixed = layer.weight_bits
+    return range(MIN_BITS, MAX_BITS + 1) if fixed is None else (fixed,)
+
+
 def _candidate_bits(layers: Iterable[LayerStats], input_bits: int | None) -> list[int]:
-    """The input widths for which every layer's accumulator holds at least one product."""
+    """The input widths that leave every layer's accumulator something, with some weight width."""
     if input_bits is not None:
         operand_range(input_bits)
-    wanted = MIN_BITS if input_bits is None else input_bits
+    least = MIN_BITS if input_bits is None else input_bits
     for layer in layers:
-        if l1_radius(layer.acc_bits, wanted) < 1:
-            raise BudgetError(
-                f"{layer.name}: {layer.acc_bits} accumulator bits hold no product of a "
-                f"{wanted}-bit input with the weight 1; expected acc_bits >= {wanted + 1}"
-                + ("" if input_bits is None else " or a smaller input_bits")
-            )
+        # The fewest bits are those that fit first.
+        layer.check(least, _weight_widths(layer)[0])
     if input_bits is not None:
         return [input_bits]
     return [
         bits
         for bits in range(MIN_BITS, MAX_BITS + 1)
-        if all(l1_radius(layer.acc_bits, bits) >= 1 for layer in layers)
+        if all(layer.allows(bits, _weight_widths(layer)[0]) for layer in layers)
     ]
 
 
@@ -354,16 +371,6 @@ def _spread(weights: FloatArray) -> NDArray[np.int64]:
     channels, k = weights.shape
     count = min(channels, max(_MIN_CHANNELS, _MAX_WEIGHTS // k))
     return np.linspace(0, channels - 1, count).astype(np.int64)
-
-
-def _cell_columns(partition: Partition, k: int) -> NDArray[np.int64]:
-    """Positions of each cell, [cells, width]; k stands for the padding of shorter cells."""
-    cells = partition.cells(k)
-    counts = np.bincount(cells)
-    columns = np.full((counts.size, counts.max()), k, np.int64)
-    for cell in range(counts.size):
-        columns[cell, : counts[cell]] = np.flatnonzero(cells == cell)
-    return columns
 
 
 def _warn_of_zeros(

@@ -12,6 +12,7 @@ from keras_accq.bounds import Partition
 from keras_accq.calibration import Measurement
 from keras_accq.errors import BudgetError
 from keras_accq.graph.groups import Group
+from keras_accq.layers.kernels import channels, is_depthwise
 from keras_accq.quantizers.max_scale import MaxScale
 from keras_accq.quantizers.operands import Operands
 from keras_accq.settings import LayerSettings
@@ -61,12 +62,15 @@ def check(groups: list[Group], settings: Mapping[str, LayerSettings]) -> None:
         ValueError: Readers of one tensor that are given different input widths.
     """
     for group in groups:
-        constrained = _constrained(group, settings)
-        for name in constrained:
+        products = {node.name: _products(node.layer) for node in group.readers}
+        for name in _constrained(group, settings):
             layer = settings[name]
             bits = fill.MIN_BITS if layer.input_bits is None else layer.input_bits
             try:
-                Operands(layer.acc_bits, bits, layer.weight_bits or fill.MIN_BITS, layer.tile)
+                operands = Operands(
+                    layer.acc_bits, bits, layer.weight_bits or fill.MIN_BITS, layer.tile
+                )
+                layer.method.check(operands, products[name])
             except BudgetError as error:
                 raise BudgetError(f"{name}: {error}") from None
         _input_bits(group, settings)
@@ -99,6 +103,7 @@ def choose(
     if not constrained:
         return GroupWidths(8, _full_range(measurement, input_range), None, layers)
     input_bits = _input_bits(group, settings)
+    depthwise = {node.name: is_depthwise(node.layer) for node in group.readers}
     choice = fill.choose(
         [
             fill.LayerStats(
@@ -107,6 +112,7 @@ def choose(
                 settings[name].acc_bits,
                 Partition.of_tile(settings[name].tile),
                 settings[name].weight_bits,
+                settings[name].method.rounding(depthwise[name]),
             )
             for name in constrained
         ],
@@ -118,7 +124,13 @@ def choose(
         wanted = settings[chosen.name]
         given = input_bits is not None and wanted.weight_bits is not None
         layers[chosen.name] = LayerWidths(
-            Operands(wanted.acc_bits, choice.input_bits, chosen.weight_bits, wanted.tile),
+            Operands(
+                wanted.acc_bits,
+                choice.input_bits,
+                chosen.weight_bits,
+                wanted.tile,
+                depthwise[chosen.name],
+            ),
             wanted.method,
             chosen.scales,
             "given" if given else source,
@@ -131,6 +143,11 @@ def choose(
     # what calibration saw, and what it did not see is clipped less.
     clipped = few and input_range is None
     return GroupWidths(choice.input_bits, choice.input_range if clipped else full, None, layers)
+
+
+def _products(layer: Any) -> int:
+    """How many products each of a float layer's outputs sums."""
+    return int(np.prod(layer.kernel.shape)) // channels(layer)
 
 
 def _constrained(group: Group, settings: Mapping[str, LayerSettings]) -> list[str]:

@@ -5,8 +5,9 @@ import pytest
 
 from keras_accq.bounds import ALL, Partition, fits, operand_range
 from keras_accq.errors import BudgetError
-from keras_accq.fill import LayerStats, choose, input_error, l1_radius
+from keras_accq.fill import LayerStats, choose, input_error
 from keras_accq.quantizers.projection import project_l1
+from keras_accq.quantizers.rounding import l1_radius
 
 
 def _quantize(weights, scales, weight_bits, input_bits, acc_bits, partition=ALL):

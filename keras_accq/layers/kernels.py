@@ -13,9 +13,14 @@ import numpy as np
 def channels(layer: Any) -> int:
     """Output channels of a built compute layer, quantized or not, counted by its kernel."""
     *_, a, b = (int(size) for size in layer.kernel.shape)
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
+    if is_depthwise(layer):
         return a * b
     return a if isinstance(layer, keras.layers.Conv2DTranspose) else b
+
+
+def is_depthwise(layer: Any) -> bool:
+    """Whether each channel of a compute layer, quantized or not, reads one input channel only."""
+    return isinstance(layer, keras.layers.DepthwiseConv2D)
 
 
 def to_matrix(layer: Any, kernel: Any, xp: Any = np) -> Any:

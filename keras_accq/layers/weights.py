@@ -14,6 +14,7 @@ from keras_accq.layers.kernels import from_matrix, to_matrix
 from keras_accq.quantizers import methods
 from keras_accq.quantizers.operands import Operands
 from keras_accq.quantizers.rounded import Rounded
+from keras_accq.quantizers.straight_through import round_half_even
 
 
 class QuantizedWeights(keras.layers.Layer):
@@ -31,6 +32,7 @@ class QuantizedWeights(keras.layers.Layer):
         method: A method's name or object; see `quantizers.methods`.
         widths_from: How M and N came about, for summaries: "given", "measured" (chosen by the fill
             rule for calibration data) or "assumed" (chosen for an assumed distribution).
+        power_of_two: Whether the scales are fixed point, 2^-FL, in training too.
 
     Raises:
         BudgetError: The accumulator holds no product of an N-bit input, naming the layer.
@@ -46,15 +48,19 @@ class QuantizedWeights(keras.layers.Layer):
         tile: int | None = None,
         method: Any = "a2q",
         widths_from: str = "given",
+        power_of_two: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         try:
-            self.operands = Operands(acc_bits, input_bits, weight_bits, tile)
+            self.operands = Operands(
+                acc_bits, input_bits, weight_bits, tile, depthwise=kernels.is_depthwise(self)
+            )
         except BudgetError as error:
             raise BudgetError(f"{self.name}: {error}") from None
         self.method = methods.get(method)
         self.widths_from = widths_from
+        self.power_of_two = power_of_two
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -65,6 +71,7 @@ class QuantizedWeights(keras.layers.Layer):
             "tile": self.operands.tile,
             "method": keras.saving.serialize_keras_object(self.method),
             "widths_from": self.widths_from,
+            "power_of_two": self.power_of_two,
         }
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Any:
@@ -73,10 +80,20 @@ class QuantizedWeights(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
+        self._check_budget()
         self._parameters = {
             name: self.add_weight(name=name, shape=(self.channels,), initializer="zeros")
             for name in self.method.parameters
         }
+
+    def _check_budget(self) -> None:
+        if self.operands.acc_bits is None:
+            return
+        k = int(np.prod(self._variable.shape)) // self.channels
+        try:
+            self.method.check(self.operands, k)
+        except BudgetError as error:
+            raise BudgetError(f"{self.name}: {error}") from None
 
     @property
     def channels(self) -> int:
@@ -90,24 +107,21 @@ class QuantizedWeights(keras.layers.Layer):
     def _matrix(self) -> Any:
         return to_matrix(self, ops.convert_to_tensor(self._variable), ops)
 
+    def _values(self) -> dict[str, Any]:
+        """The method's parameters."""
+        values = {name: ops.convert_to_tensor(v) for name, v in self._parameters.items()}
+        if self.power_of_two and "log2_scale" in values:
+            values["log2_scale"] = round_half_even(values["log2_scale"])
+        return values
+
     def _quantize(self) -> tuple[Any, Any]:
-        return self.method.quantize(
-            self._matrix(),
-            {name: ops.convert_to_tensor(v) for name, v in self._parameters.items()},
-            self.operands,
-        )
+        return self.method.quantize(self._matrix(), self._values(), self.operands)
 
     def _fake_quantized_kernel(self) -> Any:
         """s·q in the kernel's shape and the compute dtype; adds the method's penalty."""
         integers, scale = self._quantize()
         if self.method.regularization > 0:
-            self.add_loss(
-                self.method.penalty(
-                    self._matrix(),
-                    {name: ops.convert_to_tensor(v) for name, v in self._parameters.items()},
-                    self.operands,
-                )
-            )
+            self.add_loss(self.method.penalty(self._matrix(), self._values(), self.operands))
         return ops.cast(from_matrix(self, integers * scale, ops), self.compute_dtype)
 
     def _finish(self, outputs: Any) -> Any:
@@ -184,6 +198,8 @@ class QuantizedWeights(keras.layers.Layer):
         values = np.asarray(scales, np.float64)
         if not (np.isfinite(values) & (values > 0)).all():
             raise ValueError(f"{self.name}: expected finite, positive scales, received {scales!r}")
+        if self.power_of_two and not (np.frexp(values)[0] == 0.5).all():
+            raise ValueError(f"{self.name}: expected powers of two as scales, received {scales!r}")
         matrix = to_matrix(self, q)
         self._check_fits(matrix)
         v, parameters = self.method.holding(matrix, values)

@@ -9,6 +9,8 @@ with T the L1 norm that the accumulator leaves (`Operands.radius`). Rounding tow
 clipping only shrink |q|, so ‖q‖₁ <= T whatever the weights are. With a tile, each cell of w is
 scaled down on its own until its norm is at most s·T. Initial values follow A2Q+
 (arXiv 2401.10432, section 4.1): the Euclidean projection of float weights on the L1 ball.
+With inputs stored centred, T is L / 2^(N-1); the paper's convention for unsigned inputs, with half
+as much, is `A2QUnsigned`.
 
 Functions take matrices [K, C] (K in file order: kh, kw, cin) in float32, on any Keras backend.
 """
@@ -23,12 +25,12 @@ from numpy.typing import NDArray
 from keras_accq.quantizers.cells import cell_length, cell_sums, per_weight
 from keras_accq.quantizers.method import Method
 from keras_accq.quantizers.operands import Operands
-from keras_accq.quantizers.projection import project_l1
+from keras_accq.quantizers.rounding import Cells, CentredTruncated, Truncated
 from keras_accq.quantizers.straight_through import truncate
 
 # Weights that stand for integers (a stripped model's, say) arrive an ulp or so below them, and
-# trunc would take a whole unit off. All are enlarged by this much first, and then limited to T.
-_NUDGE = 1.0 + 2.0**-19
+# trunc would take a whole unit off. All are enlarged by this many ulps before T limits them.
+_NUDGE = 16
 
 # Channels and cells of a smaller norm are taken as zero: far above denormal numbers, which some
 # devices flush to zero in one operation and not in another.
@@ -57,26 +59,30 @@ class A2Q(Method):
             )
         self.regularization = float(regularization)
 
+    def rounding(self, depthwise: bool = False) -> Truncated | CentredTruncated:
+        """See `Method.rounding`."""
+        return Truncated()
+
     def initial(
         self, weights: NDArray[Any], scales: NDArray[Any], operands: Operands
     ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         """v and the parameters that stand for float weights, as near as the budget allows.
 
-        Args:
-            weights: float [K, C].
-            scales: float [C], positive: the weight that the integer 1 stands for.
-            operands: The layer's widths.
+        A2Q+ (arXiv 2401.10432), section 4.1: the Euclidean projection on what the budget allows.
+        See `Method.initial`.
         """
-        channels = weights.shape[1]
-        cells = operands.partition.cells(weights.shape[0])
-        v = np.zeros(weights.shape, np.float64)
-        for cell in range(int(cells.max()) + 1):
-            rows = cells == cell
-            v[rows] = project_l1(weights[rows].T, scales * operands.radius).T
+        assert operands.acc_bits is not None
+        k, channels = weights.shape
+        cells = Cells(operands.partition, k)
+        rows = self.rounding(operands.depthwise).prepare(
+            cells.rows(np.asarray(weights, np.float64).T), np.tile(cells.lengths, channels)
+        )
+        v = cells.weights(
+            rows.projected(cells.per_row(scales), operands.acc_bits, operands.input_bits)
+        ).T
         norms = np.abs(v).sum(axis=0)
         # A channel of zeros stays zero for any norm; its scale is one that a logarithm has.
         norms = np.where(norms > 0, norms, scales)
-        assert norms.shape == (channels,)
         return v.astype(np.float32), {
             "log2_scale": np.log2(scales).astype(np.float32),
             "log2_norm": np.log2(norms).astype(np.float32),
@@ -85,19 +91,30 @@ class A2Q(Method):
     def quantize(self, v: Any, parameters: dict[str, Any], operands: Operands) -> tuple[Any, Any]:
         """Integers q [K, C] (as float32, with straight-through gradients) and scales s [C]."""
         d, t = parameters["log2_scale"], parameters["log2_norm"]
-        return integers(v, ops.exp2(t - d), operands), ops.exp2(d)
+        return self._integers(v, ops.exp2(t - d), operands), ops.exp2(d)
 
     def penalty(self, v: Any, parameters: dict[str, Any], operands: Operands) -> Any:
         """Σ relu(‖w_cell‖₁ - s·T) over channels and cells, times the regularization: a scalar."""
-        cell_norms = cell_sums(ops.abs(v), operands)
+        cell_norms, radius = self._norms(v, operands)
         share = cell_norms / ops.maximum(ops.sum(cell_norms, axis=0), SMALLEST_NORM)
         excess = ops.exp2(parameters["log2_norm"]) * share - (
-            ops.exp2(parameters["log2_scale"]) * operands.radius
+            ops.exp2(parameters["log2_scale"]) * radius
         )
         return self.regularization * ops.sum(ops.relu(excess))
 
+    def _radius(self, operands: Operands) -> float:
+        """T."""
+        return operands.radius
 
-def integers(v: Any, norm: Any, operands: Operands) -> Any:
+    def _integers(self, v: Any, norm: Any, operands: Operands) -> Any:
+        return integers(v, norm, operands, self._radius(operands))
+
+    def _norms(self, v: Any, operands: Operands) -> tuple[Any, Any]:
+        """Norms of the cells, [cells, C], and what they may reach in units of s."""
+        return cell_sums(ops.abs(v), operands), self._radius(operands)
+
+
+def integers(v: Any, norm: Any, operands: Operands, radius: float) -> Any:
     """A2Q's integer weights as float32, with straight-through gradients.
 
     ‖q‖₁ <= T holds exactly, not only up to rounding, for every result that is not NaN (as NaN and
@@ -110,29 +127,49 @@ def integers(v: Any, norm: Any, operands: Operands) -> Any:
       - So Σ|v_i·c^| <= R·(1+u)^3·(1-u)^(1-k)·(1 + k·2^-36) <= R / (1 - (k+8)·2^-23), as long as
         (k+8)·2^-23 <= 1/2.
       - R = T·(1 - (k+8)·2^-23) keeps the sum at most T, and trunc and clip only shrink its terms.
-    `norm` may be wrong in any way: it can only choose a smaller factor.
+    `norm` may be wrong in any way: it can only choose a smaller factor. In float64 the same holds
+    with its own unit roundoff, 2^-53.
 
     Args:
         v: float32 [K, C].
         norm: g/s, float32 [C], the L1 norm wanted, in units of the scale.
         operands: The layer's widths.
+        radius: T, the L1 norm that a cell may reach.
 
     Returns:
         [K, C], integers within ±`operands.largest`.
     """
-    k = v.shape[0]
-    cell_norms = cell_sums(ops.abs(v), operands)
-    total = ops.sum(cell_norms, axis=0)
+    sums = cell_sums(ops.abs(v), operands)
+    return scaled(v, norm, sums, sums, safe(radius, v, operands), operands)
+
+
+def scaled(v: Any, norm: Any, norms: Any, sums: Any, limits: Any, operands: Operands) -> Any:
+    """The integers of weights scaled to a norm, or to less where sums would pass their limits.
+
+    Args:
+        v: float32 [K, C].
+        norm: float32 [C], the L1 norm wanted.
+        norms: float32 [cells, C], L1 norms of the cells of v.
+        sums: float32 [cells, C], what is limited of each cell of v.
+        limits: What the sums may reach, `safe`: a number, or [cells, 1].
+        operands: The layer's widths.
+    """
+    total = ops.sum(norms, axis=0)
     factor = ops.minimum(
-        _NUDGE * norm / ops.maximum(total, SMALLEST_NORM),
-        safe_radius(operands.radius, k, operands) / ops.maximum(cell_norms, SMALLEST_NORM),
+        (1 + _NUDGE * _epsilon(v)) * norm / ops.maximum(total, SMALLEST_NORM),
+        limits / ops.maximum(sums, SMALLEST_NORM),
     )
     # Not 1/tiny: a channel of zeros would get an enormous gradient and never come back.
     factor = ops.where(total > SMALLEST_NORM, factor, 0.0)
     largest = float(operands.largest)
-    return truncate(ops.clip(v * per_weight(factor, k, operands), -largest, largest))
+    return truncate(ops.clip(v * per_weight(factor, v.shape[0], operands), -largest, largest))
 
 
-def safe_radius(radius: float, k: int, operands: Operands) -> float:
-    """R of the proof in `integers`: a little less than the norm that a cell may reach."""
-    return radius * (1 - (cell_length(k, operands) + 8) * 2.0**-23)
+def safe(radius: float, v: Any, operands: Operands) -> float:
+    """R of the proof in `integers`: a little less than T, by the length of the cells of v."""
+    return radius * (1 - (cell_length(v.shape[0], operands) + 8) * _epsilon(v))
+
+
+def _epsilon(v: Any) -> float:
+    """The spacing of floats above 1: 2^-23, or 2^-52 for the float64 arrays of a comparison."""
+    return float(np.finfo(keras.backend.standardize_dtype(v.dtype)).eps)

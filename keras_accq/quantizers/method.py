@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_accq.quantizers.operands import Operands
+from keras_accq.quantizers.rounding import Cells, Rounding
 
 
 class Method:
@@ -51,6 +52,32 @@ class Method:
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
         return f"{type(self).__name__}({options})"
+
+    def rounding(self, depthwise: bool = False) -> Rounding:
+        """How the method rounds float weights, in NumPy, for the fill rule.
+
+        Args:
+            depthwise: As in `Operands`.
+        """
+        raise NotImplementedError
+
+    def check(self, operands: Operands, k: int) -> None:
+        """Refuses widths that leave a layer's accumulator nothing but zeros.
+
+        Args:
+            operands: The layer's widths, with a constraint.
+            k: Products summed per output.
+
+        Raises:
+            BudgetError: The text names the least P.
+        """
+        assert operands.acc_bits is not None
+        self.rounding(operands.depthwise).check(
+            operands.acc_bits,
+            operands.input_bits,
+            operands.weight_bits,
+            int(Cells(operands.partition, k).lengths.max(initial=0)),
+        )
 
     def initial(
         self, weights: NDArray[Any], scales: NDArray[Any], operands: Operands

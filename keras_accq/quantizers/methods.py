@@ -6,11 +6,16 @@ from typing import Any
 import keras
 
 from keras_accq.quantizers.a2q import A2Q
+from keras_accq.quantizers.a2q_plus import A2QPlus
+from keras_accq.quantizers.a2q_unsigned import A2QUnsigned
 from keras_accq.quantizers.axe import AXE
 from keras_accq.quantizers.method import Method
 from keras_accq.quantizers.round import Round
+from keras_accq.quantizers.type_bound import TypeBound
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (A2Q, AXE, Round)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (A2Q, A2QPlus, AXE, A2QUnsigned, TypeBound, Round)
+}
 
 
 def get(method: Any, **options: Any) -> Method:

@@ -12,17 +12,22 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_accq.quantizers.a2q import SMALLEST_NORM, safe_radius
+from keras_accq.quantizers.a2q import SMALLEST_NORM, safe
 from keras_accq.quantizers.cells import cell_length, cell_sums, per_weight
 from keras_accq.quantizers.method import Method
 from keras_accq.quantizers.operands import Operands
 from keras_accq.quantizers.repair import round_and_repair
+from keras_accq.quantizers.rounding import Repaired
 
 _EXACT = 2.0**24
 
 
 class Rounded(Method):
     """The container of post-training integers: the base of "round" and "axe"."""
+
+    def rounding(self, depthwise: bool = False) -> Repaired:
+        """See `Method.rounding`."""
+        return Repaired()
 
     def initial(
         self, weights: NDArray[Any], scales: NDArray[Any], operands: Operands
@@ -81,7 +86,7 @@ def integers(units: Any, operands: Operands) -> Any:
     if cell_length(k, operands) * largest >= _EXACT:
         # A sum below half the limit can not have been inexact.
         fits = ops.logical_and(fits, norm < _EXACT / 2)
-    radius = safe_radius(operands.radius, k, operands)
+    radius = safe(operands.radius, units, operands)
     norms = cell_sums(ops.abs(clipped), operands)
     factor = ops.where(fits, 1.0, ops.minimum(1.0, radius / ops.maximum(norms, SMALLEST_NORM)))
     limited = clipped * per_weight(factor, k, operands)

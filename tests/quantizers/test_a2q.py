@@ -12,7 +12,9 @@ from keras_accq.quantizers.operands import Operands
 
 def _quantize(v, norm, operands: Operands) -> np.ndarray:
     """Integers [channels, K], checked to be integers."""
-    q = keras.ops.convert_to_numpy(integers(tf.constant(v, tf.float32), norm, operands))
+    q = keras.ops.convert_to_numpy(
+        integers(tf.constant(v, tf.float32), norm, operands, operands.radius)
+    )
     assert (q == np.rint(q)).all()
     return q.T.astype(np.int64)
 
@@ -175,7 +177,7 @@ def test_clipped_weights_get_no_gradient() -> None:
     operands = Operands(32, 2, 3)
     v = tf.Variable([[100.0], [1.0], [-2.0]])
     with tf.GradientTape() as tape:
-        q = integers(v.value(), tf.constant([103.0]), operands)
+        q = integers(v.value(), tf.constant([103.0]), operands, operands.radius)
         # Weighted so that the gradient through the norm vanishes for the clipped weight.
         loss = tf.reduce_sum(q[0])
     np.testing.assert_array_equal(q.numpy()[:, 0], [3, 1, -2])
@@ -186,7 +188,7 @@ def test_zero_channel_has_finite_zero_gradient() -> None:
     operands = Operands(16, 8, 8)
     v = tf.Variable(tf.zeros((5, 2)))
     with tf.GradientTape() as tape:
-        q = integers(v.value(), tf.constant([1.0, 1.0]), operands)
+        q = integers(v.value(), tf.constant([1.0, 1.0]), operands, operands.radius)
         loss = tf.reduce_sum(q)
     np.testing.assert_array_equal(tape.gradient(loss, v).numpy(), 0)
 
@@ -196,10 +198,10 @@ def test_compiled_code_fits_too() -> None:
     operands = Operands(16, 5, 6, 48)
     rng = np.random.default_rng(5)
     v = tf.constant(rng.normal(size=(288, 64)), tf.float32)
-    compiled = tf.function(lambda v, g: integers(v, g, operands), jit_compile=True)
+    compiled = tf.function(lambda v, g: integers(v, g, operands, operands.radius), jit_compile=True)
     q = compiled(v, tf.fill([64], 1e6)).numpy().T.astype(np.int64)
     _assert_fits(q, operands)
-    eager = integers(v, tf.fill([64], 1e6), operands).numpy().T
+    eager = integers(v, tf.fill([64], 1e6), operands, operands.radius).numpy().T
     assert np.abs(q - eager).max() <= 1
     assert (q != eager).mean() <= 1e-3
 
