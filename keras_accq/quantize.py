@@ -15,15 +15,20 @@ from numpy.typing import NDArray
 
 from keras_accq import widths
 from keras_accq.calibration import measure
+from keras_accq.graph.absorb import absorb_batch_norms
 from keras_accq.graph.build import build
 from keras_accq.graph.groups import Group, find
 from keras_accq.graph.nodes import Graph, read
 from keras_accq.graph.supported import Kind, check, kind
 from keras_accq.layers.kernels import to_matrix
+from keras_accq.ptq.axe import post_train
+from keras_accq.ptq.data import RepeatableData
 from keras_accq.quantizers import methods
 from keras_accq.settings import LayerSettings, resolve
 
 Range = tuple[float, float]
+
+SCHEMES = ("free", "fixed_point")
 
 
 def quantize(
@@ -38,6 +43,7 @@ def quantize(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     calibration_data: Any = None,
     input_range: Range | Mapping[str, Range] | None = None,
+    scheme: str = "free",
     **method_options: Any,
 ) -> keras.Model:
     """A trainable copy of a model whose dot products fit accumulators of `acc_bits` bits.
@@ -61,6 +67,9 @@ def quantize(
             model's inputs. Fixes the activations' ranges; without it training observes them.
         input_range: The smallest and largest value of the model's inputs, such as (0, 255), or a
             dict of such pairs by input name. Before a Rescaling layer, if there is one.
+        scheme: "free" scales, or "fixed_point": all scales, of weights and activations, are powers
+            of two, in training and in the file. BatchNormalization is folded into the layers
+            before it first, as its factors are no powers of two.
         **method_options: Options of the method, if it is given by its name.
 
     Returns:
@@ -73,13 +82,23 @@ def quantize(
     """
     method = methods.get(method, **method_options)
     defaults = LayerSettings(acc_bits, weight_bits, input_bits, tile, method)
+    if scheme not in SCHEMES:
+        raise ValueError(f"scheme: expected one of {SCHEMES}, received {scheme!r}")
+    power_of_two = scheme == "fixed_point"
     graph = read(model)
     check(graph)
+    if power_of_two:
+        graph = absorb_batch_norms(graph)
     compute = [node for node in graph.nodes if kind(node.layer) is Kind.COMPUTE]
     settings = resolve([node.name for node in compute], defaults, exclude, overrides)
     groups = find(graph)
     widths.check(groups, settings)
     input_ranges = _input_ranges(graph, groups, input_range)
+    post_training = any(
+        layer.method.post_training and not layer.exclude for layer in settings.values()
+    )
+    if post_training:
+        calibration_data = RepeatableData(graph, calibration_data)
     measurements = (
         [None] * len(groups)
         if calibration_data is None
@@ -87,10 +106,15 @@ def quantize(
     )
     kernels = {node.name: _matrix(node.layer) for node in compute}
     chosen = [
-        widths.choose(group, settings, kernels, measurement, input_ranges.get(id(group)))
+        widths.choose(
+            group, settings, kernels, measurement, input_ranges.get(id(group)), power_of_two
+        )
         for group, measurement in zip(groups, measurements, strict=True)
     ]
-    return build(graph, groups, chosen)
+    qmodel = build(graph, groups, chosen, power_of_two)
+    if post_training:
+        post_train(graph, qmodel, calibration_data)
+    return qmodel
 
 
 def _matrix(layer: Any) -> NDArray[np.float64]:

@@ -17,13 +17,17 @@ class AXE(Rounded):
             "file".
         scale_search: Search each channel's weight scale with the budget in view.
         soft: Pull weights toward the budget before the strict limit has to.
+        compensate: Aim at the float model's outputs, so that a layer makes up for what the layers
+            before it did to its inputs; otherwise at the float weights' outputs from those inputs.
+        sweeps: How often coordinate descent may go through a layer's weights after the solver; 0
+            for the solver alone.
         equalize: Equalize scales across layers first.
         bias_correction: Correct biases by the mean output error afterwards.
         reestimate_batchnorm: Measure batch normalization's statistics anew afterwards.
 
     Raises:
-        ValueError: An unknown algorithm or order.
-        TypeError: A switch that is no bool.
+        ValueError: An unknown algorithm or order, or sweeps below 0.
+        TypeError: A switch that is no bool, or sweeps that are no integer.
     """
 
     name: ClassVar[str] = "axe"
@@ -35,6 +39,8 @@ class AXE(Rounded):
         order: Literal["activation", "file"] = "activation",
         scale_search: bool = True,
         soft: bool = True,
+        compensate: bool = True,
+        sweeps: int = 4,
         equalize: bool = False,
         bias_correction: bool = True,
         reestimate_batchnorm: bool = False,
@@ -46,6 +52,7 @@ class AXE(Rounded):
         switches = {
             "scale_search": scale_search,
             "soft": soft,
+            "compensate": compensate,
             "equalize": equalize,
             "bias_correction": bias_correction,
             "reestimate_batchnorm": reestimate_batchnorm,
@@ -53,10 +60,16 @@ class AXE(Rounded):
         for name, value in switches.items():
             if not isinstance(value, bool):
                 raise TypeError(f"{name}: expected a bool, received {value!r}")
+        if isinstance(sweeps, bool) or not isinstance(sweeps, int):
+            raise TypeError(f"sweeps: expected an integer, received {sweeps!r}")
+        if sweeps < 0:
+            raise ValueError(f"sweeps: expected at least 0, received {sweeps}")
         self.algorithm = algorithm
         self.order = order
         self.scale_search = scale_search
         self.soft = soft
+        self.compensate = compensate
+        self.sweeps = sweeps
         self.equalize = equalize
         self.bias_correction = bias_correction
         self.reestimate_batchnorm = reestimate_batchnorm
