@@ -97,6 +97,11 @@ def quantize(
     post_training = any(
         layer.method.post_training and not layer.exclude for layer in settings.values()
     )
+    if post_training and power_of_two:
+        raise ValueError(
+            "scheme: post-training methods choose free scales; expected 'free', or a method such "
+            "as 'round' or 'a2q' with 'fixed_point'"
+        )
     if post_training:
         calibration_data = RepeatableData(graph, calibration_data)
     measurements = (

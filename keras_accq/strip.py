@@ -22,7 +22,15 @@ _PLAIN: dict[type, Any] = {
     QuantizedDepthwiseConv2D: keras.layers.DepthwiseConv2D,
     QuantizedDense: keras.layers.Dense,
 }
-_OWN_SETTINGS = ("acc_bits", "weight_bits", "input_bits", "tile", "method", "widths_from")
+_OWN_SETTINGS = (
+    "acc_bits",
+    "weight_bits",
+    "input_bits",
+    "tile",
+    "method",
+    "widths_from",
+    "power_of_two",
+)
 
 
 def strip(qmodel: keras.Model) -> keras.Model:

@@ -27,7 +27,8 @@ class LayerWidths:
     Attributes:
         operands: Its widths.
         method: Its method object.
-        scales: float64 [channels], the weight that the integer 1 stands for at the start.
+        scales: float64 [channels], the weight that the integer 1 stands for at the start. Their
+            logarithms are float32 numbers, as layers keep them.
         widths_from: "given", "measured" or "assumed"; see `QuantizedWeights`.
     """
 
@@ -82,6 +83,7 @@ def choose(
     kernels: Mapping[str, NDArray[Any]],
     measurement: Measurement | None,
     input_range: tuple[float, float] | None,
+    power_of_two: bool = False,
 ) -> GroupWidths:
     """Everything that the settings leave open, by the fill rule.
 
@@ -91,11 +93,10 @@ def choose(
         kernels: float [K, channels] by compute layer.
         measurement: What the group's tensors hold; None without calibration data.
         input_range: For model inputs, what the group's tensors can hold; None if not known.
+        power_of_two: Only scales that are powers of two.
     """
     layers = {
-        node.name: LayerWidths(
-            Operands(None, 8, 8), MaxScale(), np.ones(kernels[node.name].shape[1]), "given"
-        )
+        node.name: excluded(kernels[node.name].shape[1], power_of_two)
         for node in group.readers
         if settings[node.name].exclude
     }
@@ -118,6 +119,7 @@ def choose(
         ],
         inputs=_inputs(group, measurement, input_range),
         input_bits=input_bits,
+        power_of_two=power_of_two,
     )
     source = "assumed" if measurement is None else "measured"
     for chosen in choice.layers:
@@ -132,7 +134,7 @@ def choose(
                 depthwise[chosen.name],
             ),
             wanted.method,
-            chosen.scales,
+            storable_scales(chosen.scales),
             "given" if given else source,
         )
     few = choice.input_bits < 8
@@ -143,6 +145,17 @@ def choose(
     # what calibration saw, and what it did not see is clipped less.
     clipped = few and input_range is None
     return GroupWidths(choice.input_bits, choice.input_range if clipped else full, None, layers)
+
+
+def excluded(channels: int, power_of_two: bool) -> LayerWidths:
+    """What a layer of so many output channels becomes that is excluded from the constraint."""
+    return LayerWidths(Operands(None, 8, 8), MaxScale(power_of_two), np.ones(channels), "given")
+
+
+def storable_scales(scales: NDArray[Any]) -> NDArray[np.float64]:
+    """The nearest scales whose logarithms are float32: what a layer makes of them is the same."""
+    stored: NDArray[np.float64] = np.exp2(np.log2(scales).astype(np.float32).astype(np.float64))
+    return stored
 
 
 def _products(layer: Any) -> int:

@@ -25,34 +25,41 @@ _QUANTIZED: dict[type, Any] = {
 }
 
 
-def build(graph: Graph, groups: list[Group], widths: list[GroupWidths]) -> keras.Model:
+def build(
+    graph: Graph, groups: list[Group], widths: list[GroupWidths], power_of_two: bool = False
+) -> keras.Model:
     """A new model with the graph's layers and weights, quantized.
 
     Args:
         graph: A supported model.
         groups: Its scale groups.
         widths: What becomes of each group.
+        power_of_two: Whether all scales are powers of two, and stay so in training.
     """
-    return _Builder(graph, groups, widths).build()
+    return Builder(graph, groups, widths, power_of_two).build()
 
 
-class _Builder:
-    def __init__(self, graph: Graph, groups: list[Group], widths: list[GroupWidths]) -> None:
+class Builder:
+    """See `build`. What the new layers are is up to the methods that a subclass may replace."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        groups: list[Group],
+        widths: list[GroupWidths],
+        power_of_two: bool = False,
+    ) -> None:
         self._graph = graph
+        self._power_of_two = power_of_two
         self._layers: dict[str, LayerWidths] = {}
         self._group_of = {key: group for group in groups for key in group.tensors}
         self._sources = {node.output for group in groups for node in group.sources}
-        self._quantizers: dict[int, ActivationQuantizer] = {}
+        self._quantizers: dict[int, Any] = {}
         self._ranges: list[tuple[ActivationQuantizer, tuple[float, float]]] = []
         taken = {node.name for node in (*graph.inputs, *graph.nodes)}
         for group, chosen in zip(groups, widths, strict=True):
             self._layers.update(chosen.layers)
-            quantizer = ActivationQuantizer(
-                chosen.bits,
-                observe=chosen.range is None,
-                clip=chosen.clip,
-                name=_free_name(f"{group.name}_quantizer", taken),
-            )
+            quantizer = self._quantizer(chosen, _free_name(f"{group.name}_quantizer", taken))
             self._quantizers[id(group)] = quantizer
             if chosen.range is not None:
                 self._ranges.append((quantizer, chosen.range))
@@ -132,6 +139,15 @@ class _Builder:
             self._narrow[key] = quantizer(self._tensors[key], narrow=True, requantize=True)
         return self._narrow[key]
 
+    def _quantizer(self, chosen: GroupWidths, name: str) -> Any:
+        return ActivationQuantizer(
+            chosen.bits,
+            observe=chosen.range is None,
+            clip=chosen.clip,
+            power_of_two=self._power_of_two,
+            name=name,
+        )
+
     def _quantized(self, node: Node) -> Any:
         chosen = self._layers[node.name]
         config = node.layer.get_config()
@@ -148,6 +164,7 @@ class _Builder:
                 "tile": chosen.operands.tile,
                 "method": chosen.method,
                 "widths_from": chosen.widths_from,
+                "power_of_two": self._power_of_two,
             }
         )
 
