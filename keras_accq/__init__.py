@@ -43,6 +43,8 @@ _EXPORTS = {
     "TypeBound": "quantizers.type_bound",
     "Round": "quantizers.round",
     "equalize": "ptq.equalize",
+    "correct_biases": "ptq.bias_correction",
+    "reestimate_batchnorm": "ptq.batchnorm",
     "strip": "strip",
     "load_model": "loading",
     "exclude_from_weight_decay": "weight_decay",
@@ -61,6 +63,8 @@ if TYPE_CHECKING:
     from keras_accq.errors import InvalidFileError as InvalidFileError
     from keras_accq.errors import UnsupportedModelError as UnsupportedModelError
     from keras_accq.loading import load_model as load_model
+    from keras_accq.ptq.batchnorm import reestimate_batchnorm as reestimate_batchnorm
+    from keras_accq.ptq.bias_correction import correct_biases as correct_biases
     from keras_accq.ptq.equalize import equalize as equalize
     from keras_accq.quantize import quantize as quantize
     from keras_accq.quantizers.a2q import A2Q as A2Q

@@ -68,14 +68,22 @@ def measure(graph: Graph, groups: list[Group], data: Any) -> list[Measurement]:
 
 def _quantized_tensor(graph: Graph, node: Node) -> Any:
     """The tensor of the float model that is quantized where `node` is a group's source."""
-    if not has_softmax(node.layer):
+    # The quantizer stands before a softmax.
+    return before_activation(graph, node) if has_softmax(node.layer) else graph.tensors[node.output]
+
+
+def before_activation(graph: Graph, node: Node) -> Any:
+    """The symbolic tensor of what a compute node's activation is applied to."""
+    if node.layer.activation is keras.activations.linear:
         return graph.tensors[node.output]
-    # The quantizer stands before the softmax, on logits that the float model has no tensor for.
-    config = {**node.layer.get_config(), "activation": "linear"}
+    # The model has no such tensor; a layer without the activation makes one.
+    name = f"{node.name}_before_activation"
+    config = {**node.layer.get_config(), "activation": "linear", "name": name}
+    config.pop("quantization_config", None)
     linear = type(node.layer).from_config(config)
-    logits = node.call(linear, graph.tensors)
+    output = node.call(linear, graph.tensors)
     linear.set_weights(node.layer.get_weights())
-    return logits
+    return output
 
 
 def _add(

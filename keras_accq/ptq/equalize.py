@@ -17,6 +17,7 @@ from keras_accq.calibration import batches
 from keras_accq.graph.copied import copied
 from keras_accq.graph.nodes import Graph, Node, read
 from keras_accq.graph.supported import Kind, check, kind
+from keras_accq.ptq.moments import channel_moments
 
 FloatArray = NDArray[np.float64]
 
@@ -110,8 +111,8 @@ def pairs(graph: Graph) -> list[Pair]:
                 norm = node
             if not _lets_through(node.layer):
                 break
-            if type(node.layer) is not keras.layers.Flatten:
-                tensor = node.output
+            if graph.tensors[node.output].shape[-1] == graph.tensors[first.output].shape[-1]:
+                tensor = node.output  # Not flattened.
     return found
 
 
@@ -136,23 +137,11 @@ def _sizes(graph: Graph, found: list[Pair], data: Any) -> list[FloatArray]:
     """Root mean square of each pair's channels, float64 [channels]."""
     if not found:
         return []
-    probe = keras.Model(graph.inputs_struct, [graph.tensors[pair.tensor] for pair in found])
-    sums = [np.zeros(pair.channels) for pair in found]
-    counts = [0] * len(found)
-    for batch in batches(graph, data):
-        values = keras.tree.flatten(probe(batch, training=False))
-        for i, value in enumerate(values):
-            rows = keras.ops.convert_to_numpy(value).reshape(-1, found[i].channels)
-            sums[i] += np.square(rows, dtype=np.float64).sum(axis=0)
-            counts[i] += len(rows)
-    for pair, total, count in zip(found, sums, counts, strict=True):
-        if not count:
-            raise ValueError("calibration_data: expected at least one batch, received none")
-        if not np.isfinite(total).all():
-            raise ValueError(
-                f"calibration_data: the outputs of {pair.first.name!r} are NaN or infinite"
-            )
-    return [np.sqrt(total / count) for total, count in zip(sums, counts, strict=True)]
+    tensors = [(pair.first.name, graph.tensors[pair.tensor]) for pair in found]
+    return [
+        np.sqrt(np.square(moments.mean) + moments.variance)
+        for moments in channel_moments(graph, tensors, batches(graph, data))
+    ]
 
 
 def _weight_factors(graph: Graph, found: list[Pair]) -> list[FloatArray]:

@@ -1,11 +1,10 @@
 """Making a Keras model's biases the ones that its file will hold."""
 
-from typing import Any
-
 import keras
 import numpy as np
 
 from keras_accq.graph.nodes import Node, read
+from keras_accq.graph.offsets import add_offset
 from keras_accq.tflite.convert import check_model, traced
 from keras_accq.tflite.export import ExpectedOp, Exporter
 
@@ -40,29 +39,4 @@ def round_biases(qmodel: keras.Model) -> None:
 def _round(node: Node, readers: list[Node], op: ExpectedOp) -> None:
     unit = op.kernel.scales.astype(np.float64) * op.input_grid.scale
     bias = op.kernel.bias.astype(np.float64)
-    change = np.rint(bias / unit) * unit - bias
-    norm = readers[0].layer if readers else None
-    if not isinstance(norm, keras.layers.BatchNormalization):
-        if node.layer.bias is not None:
-            _add(node.layer.bias, change)
-    elif norm.beta is not None:
-        _add(norm.beta, change)
-    else:
-        _add(norm.moving_mean, -change * _deviation(norm) / _gamma(norm))
-
-
-def _deviation(norm: Any) -> Any:
-    variance = keras.ops.convert_to_numpy(norm.moving_variance).astype(np.float64)
-    return np.sqrt(variance + norm.epsilon)
-
-
-def _gamma(norm: Any) -> Any:
-    """gamma, with 1 for 0: a silent channel without an offset has no bias to round."""
-    if norm.gamma is None:
-        return 1.0
-    gamma = keras.ops.convert_to_numpy(norm.gamma).astype(np.float64)
-    return np.where(gamma == 0, 1.0, gamma)
-
-
-def _add(variable: Any, change: Any) -> None:
-    variable.assign(keras.ops.convert_to_numpy(variable) + change.astype(np.float32))
+    add_offset(node, readers, np.rint(bias / unit) * unit - bias)

@@ -116,7 +116,7 @@ def test_measured_channels_of_a_depthwise_layer_become_equal() -> None:
     x = _images(model)
     equalized = equalize(model, x)
     output = equalized.get_layer("conv").output
-    values = np.asarray(keras.Model(equalized.inputs, output)(x))
+    values = np.asarray(keras.Model(equalized.input, output)(x))
     sizes = np.sqrt(np.square(values).mean(axis=(0, 1, 2)))
     np.testing.assert_allclose(sizes, 1, rtol=1e-4)
 
@@ -163,7 +163,7 @@ def test_bad_input() -> None:
         equalize(keras.Sequential([keras.Input((3,)), L.Dense(2, activation="gelu", name="d")]))
     with pytest.raises(ValueError, match="at least one batch"):
         equalize(model, [])
-    with pytest.raises(ValueError, match="outputs of 'conv' are NaN"):
+    with pytest.raises(ValueError, match="output of 'conv' turns out NaN"):
         equalize(model, np.full((2, 8, 8, 4), np.nan))
     with pytest.raises(ValueError, match=r"expects shape \(None, 8, 8, 4\)"):
         equalize(model, np.zeros((2, 8, 8, 3)))
