@@ -1,6 +1,6 @@
 """Time of a quantization-aware training step against the float model's.
 
-    python benchmarks/qat_step.py [model.keras] [--batch 128] [--steps 20]
+    python benchmarks/qat_step.py [model.keras] [--batch 128] [--steps 20] [--method a2q]
 
 Without a file: ResNet-8 for 32x32x3 images. Both models train on the same random batch, in one
 process and in turns; the medians are compared.
@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("model", nargs="?", help="a .keras or .h5 file; ResNet-8 if none")
     parser.add_argument("--batch", type=int, default=128, help="images in a step (128)")
     parser.add_argument("--steps", type=int, default=20, help="steps measured of each (20)")
+    parser.add_argument("--method", default="a2q", help="how weights are quantized (a2q)")
     arguments = parser.parse_args()
 
     if arguments.model:
@@ -32,14 +33,14 @@ def main() -> int:
         from networks import resnet8
 
         model = resnet8()
-    qmodel = accq.quantize(model, acc_bits=16, input_range=(0, 255))
+    qmodel = accq.quantize(model, acc_bits=16, method=arguments.method, input_range=(0, 255))
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 255, (arguments.batch, *model.input_shape[1:])).astype(np.float32)
     y = rng.integers(0, model.output_shape[-1], arguments.batch)
     runs = [step(m, x, y) for m in (model, qmodel)]
     plain, quantized = medians(runs, samples=arguments.steps)
     print(
-        f"{model.name}, batch {arguments.batch}: float {plain * 1e3:.1f} ms, "
+        f"{model.name}, {arguments.method}, batch {arguments.batch}: float {plain * 1e3:.1f} ms, "
         f"quantized {quantized * 1e3:.1f} ms, ratio {quantized / plain:.2f}"
     )
     return 0

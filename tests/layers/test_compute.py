@@ -126,3 +126,53 @@ def test_keras_quantization_is_refused() -> None:
     layer, _, _ = _started("dense")
     with pytest.raises(NotImplementedError, match="already quantized"):
         layer.quantize("int8")
+
+
+@pytest.mark.parametrize("case", _CASES)
+@pytest.mark.parametrize("method", ["round", "axe"])
+def test_holds_given_integers(case: str, method: str) -> None:
+    layer, plain, x = _started(case, acc_bits=16, weight_bits=6, input_bits=4, method=method)
+    rng = np.random.default_rng(1)
+    q = rng.integers(-3, 4, plain.kernel.shape).astype(np.int8)
+    scales = rng.uniform(0.01, 0.1, layer.channels)
+    layer.set_integer_weights(q, scales)
+    held, scale = layer.quantized_kernel()
+    np.testing.assert_array_equal(held, q)
+    np.testing.assert_allclose(scale, scales, rtol=1e-5)
+    plain.kernel.assign((q.reshape(-1, layer.channels) * scale).reshape(q.shape))
+    np.testing.assert_allclose(layer(x), plain(x), rtol=1e-5, atol=1e-5)
+
+
+def test_integers_that_can_not_be_held_are_refused() -> None:
+    layer, _, _ = _started("dense", acc_bits=16, weight_bits=6, method="round")
+    before = layer.get_weights()
+    q, scales = np.zeros((40, 5), np.int8), np.ones(5)
+    q[:, 3] = 7  # 280 > 255
+    for wrong, error, match in (
+        ((q, scales), BudgetError, r"layer: channel 3 reaches 35840, beyond 32767 at P = 16"),
+        ((q.astype(np.int64), scales), TypeError, "int8"),
+        ((q[:-1], scales), ValueError, r"shape \(40, 5\)"),
+        ((q, scales[:4]), ValueError, "5 scales"),
+        ((q * 0, 0 * scales), ValueError, "positive scales"),
+        ((q * 0 + np.int8(32), scales), ValueError, r"±31.*received 32"),
+    ):
+        with pytest.raises(error, match=match):
+            layer.set_integer_weights(*wrong)
+    for value, kept in zip(layer.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, kept)
+    trained, _, _ = _started("dense", method="a2q")
+    with pytest.raises(TypeError, match=r"'axe' or 'round', came A2Q"):
+        trained.set_integer_weights(q * 0, scales)
+
+
+def test_a_budget_that_only_the_method_needs_names_the_layer() -> None:
+    for method, acc_bits in (("a2q_unsigned", 9), ("type_bound", 21)):
+        layer = QuantizedDense(3, acc_bits=acc_bits, input_bits=8, method=method, name="narrow")
+        with pytest.raises(BudgetError, match=rf"narrow: {acc_bits} accumulator bits"):
+            layer.build((None, 64))
+    QuantizedDense(3, acc_bits=22, input_bits=8, method="type_bound").build((None, 64))
+
+
+def test_only_depthwise_layers_are_told_to_be() -> None:
+    told = {case: _started(case)[0].operands.depthwise for case in _CASES}
+    assert told == {case: case == "depthwise" for case in _CASES}
