@@ -12,13 +12,14 @@ Needs NumPy only.
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from keras_accq import ranges
 from keras_accq.bounds import ALL, Partition, check_acc_bits, operand_range
 from keras_accq.errors import BudgetError
 from keras_accq.quantizers.grids import grid
@@ -34,9 +35,6 @@ ZEROS_TO_WARN_OF = 0.9
 # largest that M bits hold: below 1 leaves levels unused (the budget would not pay for them), above
 # 1 clips the largest weights.
 _LEVELS = np.geomspace(0.125, 2.0, 13)
-# The clipping range of the input, as multiples of the largest input seen.
-_CLIPS = np.geomspace(0.2, 1.0, 13)
-_OCTAVES = np.array([0.125, 0.25, 0.5, 1.0])
 _MAX_WEIGHTS = 1 << 15
 _MIN_CHANNELS = 4
 _MAX_INPUTS = 1 << 12
@@ -126,11 +124,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class _InputError:
-    """Moments of an input x and its rounding error e: E[x²], E[e²], E[x·e]."""
+    """Moments of an input x and its rounding error e: E[x²], E[e²], E[x·e], Var[e]/Var[x]."""
 
     signal: float
     noise: float
     cross: float
+    relative_variance: float
     low: float
     high: float
 
@@ -140,6 +139,7 @@ def choose(
     *,
     inputs: ArrayLike | Distribution = "half_normal",
     input_bits: int | None = None,
+    among: Sequence[ranges.Range] | None = None,
     power_of_two: bool = False,
 ) -> Choice:
     """Widths and scales for all layers that read one tensor.
@@ -149,7 +149,12 @@ def choose(
         inputs: Values that the tensor took, of any shape, or the name of a distribution to assume:
             "half_normal" after a ReLU, "normal", or "uniform" on [0, 1] for images.
         input_bits: N, fixed by the user, 2..8; None to choose it.
+        among: Ranges of the input's grid to choose from by the squared error; None for "mse".
         power_of_two: Only scales that are powers of two, of inputs and weights.
+        kept: How much of the weights' squared error is expected to be left in the end: 1 without
+            training; less with it, as training moves weights to where their rounding matters
+            little, while the inputs' rounding errors stay. Below 1 the inputs' errors are taken
+            about their mean, which biases learn.
 
     Returns:
         The choice with the least mean squared relative error over the layers. Of choices within
@@ -167,40 +172,51 @@ def choose(
     problems = [_Problem(layer, power_of_two, subsample=True) for layer in layers]
     scored = []
     for bits in candidates:
-        error = input_error(samples, bits, power_of_two)
-        per_layer = [problem.best_weight_bits(bits, error) for problem in problems]
-        scored.append((float(np.mean([e for _, e in per_layer])), bits, per_layer, error))
+        error = input_error(samples, bits, power_of_two, among)
+        widths = [problem.best_weight_bits(bits, error) for problem in problems]
+        expected = [
+            problem.expected_error(weight_bits, bits, error, kept)
+            for problem, weight_bits in zip(problems, widths, strict=True)
+        ]
+        scored.append((float(np.mean(expected)), bits, widths, error))
     least = min(entry[0] for entry in scored)
-    _, bits, per_layer, error = next(entry for entry in scored if entry[0] <= _TIE * least)
+    _, bits, widths, error = next(entry for entry in scored if entry[0] <= _TIE * least)
     choices = tuple(
         _Problem(layer, power_of_two, subsample=False).settle(weight_bits, bits, error)
-        for layer, (weight_bits, _) in zip(layers, per_layer, strict=True)
+        for layer, weight_bits in zip(layers, widths, strict=True)
     )
     _warn_of_zeros(layers, choices, bits)
     return Choice(bits, (error.low, error.high), choices, assumed)
 
 
-def input_error(samples: FloatArray, bits: int, power_of_two: bool = False) -> _InputError:
-    """The moments of the rounding error of N-bit inputs, with the best of some clipping ranges.
+def input_error(
+    samples: FloatArray,
+    bits: int,
+    power_of_two: bool = False,
+    among: Sequence[ranges.Range] | None = None,
+) -> _InputError:
+    """The moments of the rounding error of N-bit inputs, with the best of some ranges.
 
     Args:
-        samples: float64, flat. The grid covers 0 and shrinks toward it.
+        samples: float64, flat.
         bits: N.
-        power_of_two: Of fixed-point grids: that of all values, and finer ones.
+        power_of_two: Of fixed-point grids.
+        among: The ranges, the widest last; None for those of "mse".
     """
     smallest, largest = operand_range(bits)
-    low, high = min(float(samples.min()), 0.0), max(float(samples.max()), 0.0)
-    if low == high:
-        high = 1.0
+    if among is None:
+        widest = float(samples.min()), float(samples.max())
+        among = ranges.candidates("mse", samples, widest, power_of_two)
     best: _InputError | None = None
-    for clip in _CLIPS if not power_of_two else _OCTAVES:
-        scale, zero_point = grid(clip * low, clip * high, bits, power_of_two)
+    for low, high in among:
+        scale, zero_point = grid(low, high, bits, power_of_two)
         ends = smallest - float(zero_point), largest - float(zero_point)
         noise = np.clip(np.rint(samples / scale), *ends) * scale - samples
         error = _InputError(
             float(np.mean(samples**2)),
             float(np.mean(noise**2)),
             float(np.mean(samples * noise)),
+            float(np.var(noise) / (np.var(samples) or 1.0)),
             float(ends[0] * scale),
             float(ends[1] * scale),
         )
@@ -228,15 +244,26 @@ class _Problem:
             self._cells.rows(weights), np.tile(self._cells.lengths, len(weights))
         )
 
-    def best_weight_bits(self, input_bits: int, error: _InputError) -> tuple[int, float]:
-        """The weight width with the least mean squared relative error, and that error."""
+    def best_weight_bits(self, input_bits: int, error: _InputError) -> int:
+        """The weight width with the least mean squared relative error."""
         errors = {
             bits: float(self._best_levels(bits, input_bits, error)[1].mean())
             for bits in _weight_widths(self._layer)
             if self._layer.allows(input_bits, bits)
         }
         least = min(errors.values())
-        return next((bits, e) for bits, e in errors.items() if e <= _TIE * least)
+        return next(bits for bits, e in errors.items() if e <= _TIE * least)
+
+    def expected_error(
+        self, weight_bits: int, input_bits: int, error: _InputError, kept: float
+    ) -> float:
+        """The mean squared relative error in the end: see `choose`."""
+        levels, errors = self._best_levels(weight_bits, input_bits, error)
+        if kept == 1:
+            return float(errors.mean())
+        exact = replace(error, noise=0.0, cross=0.0)
+        of_weights = self._errors(levels, weight_bits, input_bits, exact)
+        return kept * float(of_weights.mean()) + error.relative_variance
 
     def settle(self, weight_bits: int, input_bits: int, error: _InputError) -> LayerChoice:
         levels, errors = self._best_levels(weight_bits, input_bits, error)

@@ -24,6 +24,7 @@ from keras_accq.layers.kernels import to_matrix
 from keras_accq.ptq.axe import post_train
 from keras_accq.ptq.data import RepeatableData
 from keras_accq.quantizers import methods
+from keras_accq.ranges import check_rule
 from keras_accq.settings import LayerSettings, resolve
 
 Range = tuple[float, float]
@@ -43,6 +44,7 @@ def quantize(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     calibration_data: Any = None,
     input_range: Range | Mapping[str, Range] | None = None,
+    activation_range: str = "mse",
     scheme: str = "free",
     **method_options: Any,
 ) -> keras.Model:
@@ -67,6 +69,9 @@ def quantize(
             model's inputs. Fixes the activations' ranges; without it training observes them.
         input_range: The smallest and largest value of the model's inputs, such as (0, 255), or a
             dict of such pairs by input name. Before a Rescaling layer, if there is one.
+        activation_range: Which values the grids of activations span: "mse", the range with the
+            least squared error; "percentile", without 0.1 % of the values at each end; "minmax",
+            all of them. With 8 bits "mse" is "minmax".
         scheme: "free" scales, or "fixed_point": all scales, of weights and activations, are powers
             of two, in training and in the file. BatchNormalization is folded into the layers
             before it first, as its factors are no powers of two.
@@ -84,6 +89,7 @@ def quantize(
     defaults = LayerSettings(acc_bits, weight_bits, input_bits, tile, method)
     if scheme not in SCHEMES:
         raise ValueError(f"scheme: expected one of {SCHEMES}, received {scheme!r}")
+    check_rule(activation_range, calibration_data is not None)
     power_of_two = scheme == "fixed_point"
     graph = read(model)
     check(graph)
@@ -112,7 +118,13 @@ def quantize(
     kernels = {node.name: _matrix(node.layer) for node in compute}
     chosen = [
         widths.choose(
-            group, settings, kernels, measurement, input_ranges.get(id(group)), power_of_two
+            group,
+            settings,
+            kernels,
+            measurement,
+            input_ranges.get(id(group)),
+            power_of_two,
+            activation_range,
         )
         for group, measurement in zip(groups, measurements, strict=True)
     ]

@@ -1,13 +1,13 @@
 """Widths, weight scales and input ranges for the layers that read one scale group."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_accq import fill
+from keras_accq import fill, ranges
 from keras_accq.bounds import Partition
 from keras_accq.calibration import Measurement
 from keras_accq.errors import BudgetError
@@ -18,6 +18,12 @@ from keras_accq.quantizers.operands import Operands
 from keras_accq.settings import LayerSettings
 
 _INPUT_GRID = 4096
+
+# What training is expected to leave of the weights' squared error (`fill.choose`): see "Widths for
+# training" in docs/methods/README.md. A model adapts to the errors of its hidden tensors too, but
+# what is lost of its input is lost.
+_KEPT = 0.1
+_KEPT_READING_DATA = 0.03
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,14 @@ class GroupWidths:
         range: Real values (low, high) that the N-bit operand spans; None to observe in training.
         clip: See `ActivationQuantizer`; None unless observed.
         layers: By name, for all its readers.
+        learn: Whether training learns the range, from the one given.
     """
 
     bits: int
     range: tuple[float, float] | None
     clip: float | None
     layers: dict[str, LayerWidths]
+    learn: bool = False
 
 
 def check(groups: list[Group], settings: Mapping[str, LayerSettings]) -> None:
@@ -84,6 +92,7 @@ def choose(
     measurement: Measurement | None,
     input_range: tuple[float, float] | None,
     power_of_two: bool = False,
+    activation_range: str = "mse",
 ) -> GroupWidths:
     """Everything that the settings leave open, by the fill rule.
 
@@ -94,6 +103,7 @@ def choose(
         measurement: What the group's tensors hold; None without calibration data.
         input_range: For model inputs, what the group's tensors can hold; None if not known.
         power_of_two: Only scales that are powers of two.
+        activation_range: One of `ranges.RULES`.
     """
     layers = {
         node.name: excluded(kernels[node.name].shape[1], power_of_two)
@@ -105,6 +115,7 @@ def choose(
         return GroupWidths(8, _full_range(measurement, input_range), None, layers)
     input_bits = _input_bits(group, settings)
     depthwise = {node.name: is_depthwise(node.layer) for node in group.readers}
+    trained = not any(settings[name].method.post_training for name in constrained)
     choice = fill.choose(
         [
             fill.LayerStats(
@@ -119,7 +130,9 @@ def choose(
         ],
         inputs=_inputs(group, measurement, input_range),
         input_bits=input_bits,
+        among=_ranges(measurement, input_range, activation_range, power_of_two),
         power_of_two=power_of_two,
+        kept=(_KEPT_READING_DATA if group.is_data() else _KEPT) if trained else 1.0,
     )
     source = "assumed" if measurement is None else "measured"
     for chosen in choice.layers:
@@ -140,11 +153,28 @@ def choose(
     few = choice.input_bits < 8
     full = _full_range(measurement, input_range)
     if full is None:
-        return GroupWidths(choice.input_bits, None, choice.input_range[1] if few else None, layers)
-    # Whoever gives an input's range means all of it. With 8 bits nothing is gained by clipping
-    # what calibration saw, and what it did not see is clipped less.
-    clipped = few and input_range is None
+        clip = choice.input_range[1] if few and activation_range == "mse" else None
+        return GroupWidths(choice.input_bits, None, clip, layers)
+    # Whoever gives an input's range means all of it. With 8 bits the least squared error gains
+    # nothing from clipping what calibration saw, and what it did not see is clipped less.
+    clipped = input_range is None and (few or activation_range == "percentile")
     return GroupWidths(choice.input_bits, choice.input_range if clipped else full, None, layers)
+
+
+def _ranges(
+    measurement: Measurement | None,
+    input_range: ranges.Range | None,
+    rule: str,
+    power_of_two: bool,
+) -> Sequence[ranges.Range] | None:
+    """What the fill rule may choose the input's range from; None for its own choice."""
+    if rule == "mse" or measurement is None:
+        return None
+    full = _full_range(measurement, input_range)
+    assert full is not None
+    if input_range is not None:
+        rule = "minmax"
+    return ranges.candidates(rule, measurement.samples, full, power_of_two)
 
 
 def excluded(channels: int, power_of_two: bool) -> LayerWidths:
