@@ -141,6 +141,7 @@ def choose(
     input_bits: int | None = None,
     among: Sequence[ranges.Range] | None = None,
     power_of_two: bool = False,
+    kept: float = 1.0,
 ) -> Choice:
     """Widths and scales for all layers that read one tensor.
 

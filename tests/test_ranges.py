@@ -37,7 +37,7 @@ def test_each_rule_is_best_at_its_own_aim() -> None:
         for rule in RULES
     }
     assert noise["mse"] <= min(noise.values())
-    assert noise["mse"] < 0.2 * noise["minmax"]
+    assert noise["mse"] < 0.4 * noise["minmax"]
 
 
 def test_rules_in_quantize() -> None:
