@@ -17,6 +17,7 @@ _CODES = {
     models.add_conv2d: "AccqConv2D",
     models.add_depthwise_conv2d: "AccqDepthwiseConv2D",
     models.add_fully_connected: "AccqFullyConnected",
+    models.add_transpose_conv: "AccqTransposeConv",
 }
 # The fixture builds a library once; nothing in it belongs to one example.
 _SETTINGS = settings(
@@ -198,6 +199,37 @@ def _window_layer(
 
 
 @st.composite
+def transposed_convolutions(draw: Any) -> Layer:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    stride = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+    padding = draw(st.sampled_from(["SAME", "VALID"]))
+    kernel, size, out = [], [], []
+    for s in stride:
+        # With SAME padding and a kernel below the stride, LiteRT rounds otherwise.
+        kernel.append(draw(st.integers(s if padding == "SAME" else 1, 6)))
+        size.append(draw(st.integers(1, 7)))
+        least = (size[-1] - 1) * s + (1 if padding == "SAME" else kernel[-1])
+        out.append(draw(st.integers(least, least + s - 1)))
+    depth, channels = draw(st.integers(1, 20)), draw(st.integers(1, 36))
+    weights = _integers(draw, rng, (channels, *kernel, depth))
+    numbers = _numbers(draw, rng, weights.size // channels, channels)
+    numbers["arguments"].update(stride=stride, padding=padding, output_size=tuple(out))
+    return Layer(
+        models.add_transpose_conv,
+        x=_integers(draw, rng, (draw(st.integers(1, 3)), *size, depth)),
+        weights=weights,
+        options={
+            "padding": models.PADDING[padding],
+            "stride_h": stride[0],
+            "stride_w": stride[1],
+            "activation": numbers["arguments"]["activation"],
+        },
+        ranges=_ranges(draw, numbers["input_zero"]),
+        **numbers,
+    )
+
+
+@st.composite
 def dense_layers(draw: Any) -> Layer:
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     features, units = draw(st.integers(1, 300)), draw(st.integers(1, 40))
@@ -231,6 +263,12 @@ def test_depthwise_convolutions(layer: Layer) -> None:
 
 
 @_SETTINGS
+@given(layer=transposed_convolutions())
+def test_transposed_convolutions(layer: Layer) -> None:
+    check(layer)
+
+
+@_SETTINGS
 @given(layer=dense_layers())
 def test_fully_connected_layers(layer: Layer) -> None:
     check(layer)
@@ -243,6 +281,7 @@ def _row_layer(add: Any, bias: np.ndarray, **scales: Any) -> Layer:
         models.add_conv2d: ((1, 1, 1, 1), (channels, 1, 1, 1)),
         models.add_depthwise_conv2d: ((1, 1, 1, channels), (1, 1, 1, channels)),
         models.add_fully_connected: ((1, 1), (channels, 1)),
+        models.add_transpose_conv: ((1, 1, 1, 1), (channels, 1, 1, 1)),
     }
     x, weights = (np.zeros(shape, np.int8) for shape in shapes[add])
     return Layer(
@@ -301,6 +340,7 @@ def test_rewrite_takes_only_what_the_delegate_runs(add: Any) -> None:
         models.add_conv2d: (4, 3, 3, 4),
         models.add_depthwise_conv2d: (1, 3, 3, 4),
         models.add_fully_connected: (4, 100),
+        models.add_transpose_conv: (4, 3, 3, 4),
     }
     weights = rng.integers(-128, 128, shapes[add]).astype(np.int8)
     image = rng.integers(-128, 128, (1, 5, 5, 4)).astype(np.int8)
@@ -316,7 +356,12 @@ def test_rewrite_takes_only_what_the_delegate_runs(add: Any) -> None:
         {"bias": np.full(4, 2**31 - 1), "output_scale": 1e6},
         {"bias": np.full(4, 2**30), "output_scale": 1e5, "input_zero": -128},
     ]
-    if add is not models.add_fully_connected:
+    if add is models.add_transpose_conv:
+        odd += [{"stride": stride} for stride in [(3, 3), (4, 3), (3, 400)]]  # the kernel is 3 x 3
+        odd += [{"padding": "VALID", "stride": stride} for stride in [(3, 2), (5, 400)]]
+        odd += [{"stride": (3, 2), "output_size": size} for size in [(13, 9), (15, 10)]]
+        odd += [{"stride": (3, 2), "output_size": size} for size in [(12, 10), (15, 11)]]
+    elif add is not models.add_fully_connected:
         odd += [{"stride": (10**6, 2**31 - 1)}, {"dilation": (1000, 1)}, {"dilation": (2**30, 1)}]
         odd += [{"padding": "VALID", "dilation": (2, 2)}]
     taken = 0
@@ -350,6 +395,8 @@ def test_rewrite_takes_only_what_the_delegate_runs(add: Any) -> None:
 
 @pytest.mark.slow
 @settings(_SETTINGS, max_examples=1500)
-@given(layer=st.one_of(conv_layers(), depthwise_layers(), dense_layers()))
+@given(
+    layer=st.one_of(conv_layers(), depthwise_layers(), dense_layers(), transposed_convolutions())
+)
 def test_many_layers(layer: Layer) -> None:
     check(layer)

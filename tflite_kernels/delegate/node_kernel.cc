@@ -204,6 +204,9 @@ TfLiteRegistration NodeKernelRegistration(OpKind kind) {
     case OpKind::kFullyConnected:
       registration.custom_name = "AccqFullyConnected kernel";
       break;
+    case OpKind::kTransposeConv:
+      registration.custom_name = "AccqTransposeConv kernel";
+      break;
   }
   return registration;
 }

@@ -18,6 +18,7 @@ constexpr struct {
     {"AccqConv2D", OpKind::kConv2D},
     {"AccqDepthwiseConv2D", OpKind::kDepthwiseConv2D},
     {"AccqFullyConnected", OpKind::kFullyConnected},
+    {"AccqTransposeConv", OpKind::kTransposeConv},
 };
 
 std::string Where(const NodeSpec& node) {
@@ -148,6 +149,13 @@ bool SetGeometry(const OpOptions& options, const TfLiteTensor& weights, const Tf
                       DimsText(weights).c_str(), channels);
       return false;
     }
+  } else if (spec->kind == OpKind::kTransposeConv) {
+    spec->out_channels = Dim(weights, 0);
+    if (Dim(weights, 3) != channels) {
+      *error = Format("weights of the shape %s do not suit %d input channels",
+                      DimsText(weights).c_str(), channels);
+      return false;
+    }
   } else {
     spec->out_channels = Dim(weights, 3);
     spec->depth_multiplier = options.depth_multiplier;
@@ -163,9 +171,31 @@ bool SetGeometry(const OpOptions& options, const TfLiteTensor& weights, const Tf
   return true;
 }
 
-// Checks and reads everything of a node whose tensors exist. The text lacks the place.
-bool ReadTensors(const TfLiteTensor& input, const TfLiteTensor& weights, const TfLiteTensor* bias,
-                 const TfLiteTensor& output, NodeSpec* node, std::string* error) {
+// The output's size, which a transposed convolution has as a constant [batch, height, width,
+// channels]. Its values are copied: they are checked once, here.
+bool ReadOutputShape(const TfLiteTensor& shape, NodeSpec* node, std::string* error) {
+  if (!CheckConstant(shape, kTfLiteInt32, 1, error)) return false;
+  int32_t sizes[4];
+  if (Dim(shape, 0) != 4) {
+    *error = Format("has %d elements, not 4", Dim(shape, 0));
+    return false;
+  }
+  memcpy(sizes, shape.data, sizeof(sizes));
+  if (sizes[3] != node->spec.out_channels) {
+    *error = Format("has %d channels, and the weights %d", sizes[3], node->spec.out_channels);
+    return false;
+  }
+  node->batch = sizes[0];
+  node->spec.out_h = sizes[1];
+  node->spec.out_w = sizes[2];
+  return true;
+}
+
+// Checks and reads everything of a node whose tensors exist; `shape` is null but for a transposed
+// convolution. The text lacks the place.
+bool ReadTensors(const TfLiteTensor* shape, const TfLiteTensor& input, const TfLiteTensor& weights,
+                 const TfLiteTensor* bias, const TfLiteTensor& output, NodeSpec* node,
+                 std::string* error) {
   OpSpec& spec = node->spec;
   const auto in_tensor = [&](const char* which) {
     *error = std::string("the ") + which + " " + *error;
@@ -187,6 +217,9 @@ bool ReadTensors(const TfLiteTensor& input, const TfLiteTensor& weights, const T
     return in_tensor("weights tensor");
   }
   if (!SetGeometry(node->options, weights, input, &spec, error)) return false;
+  if (shape != nullptr && !ReadOutputShape(*shape, node, error)) {
+    return in_tensor("output shape");
+  }
   if (bias != nullptr) {
     // Counted in units of input scale times weight scale, whatever scale it declares: as in
     // stock LiteRT.
@@ -234,21 +267,28 @@ bool ReadParts(const TfLiteContext& context, const TfLiteNode& node, NodeSpec* o
   const TfLiteIntArray* outputs = node.outputs;
   const int input_count = inputs == nullptr ? 0 : inputs->size;
   const int output_count = outputs == nullptr ? 0 : outputs->size;
-  if (input_count < 2 || input_count > 3 || output_count != 1) {
-    *error = Format(
-        "it has %d inputs and %d outputs, not input, weights, optional bias and one "
-        "output",
-        input_count, output_count);
+  // Input and weights; a transposed convolution has the output's shape, weights and input.
+  const bool transposed = out->spec.kind == OpKind::kTransposeConv;
+  const int needed = transposed ? 3 : 2;
+  if (input_count < needed || input_count > needed + 1 || output_count != 1) {
+    *error =
+        Format("it has %d inputs and %d outputs, not %s, optional bias and one output", input_count,
+               output_count, transposed ? "output shape, weights, input" : "input, weights");
     return false;
   }
-  out->input = Data(inputs)[0];
+  out->input = Data(inputs)[transposed ? 2 : 0];
   out->output = Data(outputs)[0];
-  const int bias_index = input_count == 3 ? Data(inputs)[2] : kTfLiteOptionalTensor;
+  const int bias_index = input_count > needed ? Data(inputs)[needed] : kTfLiteOptionalTensor;
+  const TfLiteTensor* shape = transposed ? TensorAt(context, Data(inputs)[0]) : nullptr;
   const TfLiteTensor* input = TensorAt(context, out->input);
   const TfLiteTensor* weights = TensorAt(context, Data(inputs)[1]);
   const TfLiteTensor* bias = TensorAt(context, bias_index);
   const TfLiteTensor* output = TensorAt(context, out->output);
   if (output != nullptr) out->output_name = Printable(output->name);
+  if (transposed && shape == nullptr) {
+    *error = Format("it names the tensor %d, which does not exist", Data(inputs)[0]);
+    return false;
+  }
   if (input == nullptr || weights == nullptr || output == nullptr ||
       (bias == nullptr && bias_index != kTfLiteOptionalTensor)) {
     *error = Format("it names the tensors %d, %d, %d and %d, of which one does not exist",
@@ -265,7 +305,7 @@ bool ReadParts(const TfLiteContext& context, const TfLiteNode& node, NodeSpec* o
   }
   return ParseOpOptions(out->spec.kind, static_cast<const uint8_t*>(node.custom_initial_data),
                         static_cast<size_t>(node.custom_initial_data_size), &out->options, error) &&
-         ReadTensors(*input, *weights, bias, *output, out, error);
+         ReadTensors(shape, *input, *weights, bias, *output, out, error);
 }
 
 bool ReadFullyConnectedShapes(const NodeSpec& node, const TfLiteTensor& input, int64_t count,
@@ -306,6 +346,11 @@ bool ReadShapeParts(const NodeSpec& node, const TfLiteTensor& input, Shape4* sha
   if (Rank(input) != 4 || Dim(input, 3) != node.spec.in_channels) {
     *error = Format("the input has the shape %s, not [batch, height, width, %d]",
                     DimsText(input).c_str(), node.spec.in_channels);
+    return false;
+  }
+  if (node.spec.kind == OpKind::kTransposeConv && Dim(input, 0) != node.batch) {
+    *error = Format("the input has the shape %s, whose batch is not the %d of the output shape",
+                    DimsText(input).c_str(), node.batch);
     return false;
   }
   *shape = Shape4{Dim(input, 0), Dim(input, 1), Dim(input, 2), Dim(input, 3)};

@@ -17,6 +17,7 @@ struct NodeSpec {
   const char* op_name = "";
   std::string output_name;    // printable
   int input = 0, output = 0;  // tensor indices
+  int32_t batch = 0;          // transposed convolution: of the output shape in the file
   OpOptions options;
   // Its weights and bias lie in the model file, which outlives the node.
   OpSpec spec;

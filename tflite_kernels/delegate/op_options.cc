@@ -14,7 +14,10 @@ constexpr int64_t kVersion = 1;
 constexpr unsigned kConv = 1u << static_cast<int>(OpKind::kConv2D);
 constexpr unsigned kDepthwise = 1u << static_cast<int>(OpKind::kDepthwiseConv2D);
 constexpr unsigned kFullyConnected = 1u << static_cast<int>(OpKind::kFullyConnected);
-constexpr unsigned kAll = kConv | kDepthwise | kFullyConnected;
+constexpr unsigned kTransposed = 1u << static_cast<int>(OpKind::kTransposeConv);
+constexpr unsigned kDilated = kConv | kDepthwise;
+constexpr unsigned kStrided = kDilated | kTransposed;
+constexpr unsigned kAll = kStrided | kFullyConnected;
 
 struct Field {
   const char* key;
@@ -32,11 +35,11 @@ constexpr Field kFields[] = {
     {"out_min", kAll, &OpOptions::out_min, -128, 127},
     {"out_max", kAll, &OpOptions::out_max, -128, 127},
     {"activation", kAll, &OpOptions::activation, 0, 3},
-    {"padding", kConv | kDepthwise, &OpOptions::padding, 0, 1},
-    {"stride_h", kConv | kDepthwise, &OpOptions::stride_h, 1, INT32_MAX},
-    {"stride_w", kConv | kDepthwise, &OpOptions::stride_w, 1, INT32_MAX},
-    {"dilation_h", kConv | kDepthwise, &OpOptions::dilation_h, 1, INT32_MAX},
-    {"dilation_w", kConv | kDepthwise, &OpOptions::dilation_w, 1, INT32_MAX},
+    {"padding", kStrided, &OpOptions::padding, 0, 1},
+    {"stride_h", kStrided, &OpOptions::stride_h, 1, INT32_MAX},
+    {"stride_w", kStrided, &OpOptions::stride_w, 1, INT32_MAX},
+    {"dilation_h", kDilated, &OpOptions::dilation_h, 1, INT32_MAX},
+    {"dilation_w", kDilated, &OpOptions::dilation_w, 1, INT32_MAX},
     {"depth_multiplier", kDepthwise, &OpOptions::depth_multiplier, 1, INT32_MAX},
     {"keep_num_dims", kFullyConnected, &OpOptions::keep_num_dims, 0, 1},
     {"form", kFullyConnected, &OpOptions::form, 0, 1},

@@ -22,7 +22,7 @@ struct OpOptions {
   int32_t in_min = -128, in_max = 127, out_min = -128, out_max = 127;
   int32_t activation = 0;  // Activation
 
-  // Convolutions.
+  // Convolutions; the transposed one has no dilation.
   int32_t padding = 0;  // 0 SAME, 1 VALID
   int32_t stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1;
   // Depthwise convolution.

@@ -18,9 +18,17 @@ std::string JsonArray(const std::vector<int32_t>& values) {
   return text + "]";
 }
 
-// Every output element sums filter_h * filter_w * (input channels that it sees) products.
-// In floating point, since the shape of a malformed file may overflow any integer.
-double Macs(const OpSpec& spec, const std::vector<int32_t>& output_dims) {
+// Every output element sums filter_h * filter_w * (input channels that it sees) products; in a
+// transposed convolution, every input element is in as many products for each output channel, those
+// at the cut included. In floating point, since the shape of a malformed file may overflow any
+// integer.
+double Macs(const OpSpec& spec, const std::vector<int32_t>& input_dims,
+            const std::vector<int32_t>& output_dims) {
+  if (spec.kind == OpKind::kTransposeConv) {
+    double macs = 1.0 * spec.filter_h * spec.filter_w * spec.out_channels;
+    for (const int32_t dim : input_dims) macs *= dim;
+    return macs;
+  }
   double macs = 1.0 * spec.filter_h * spec.filter_w;
   if (spec.kind != OpKind::kDepthwiseConv2D) macs *= spec.in_channels / spec.groups;
   for (const int32_t dim : output_dims) macs *= dim;
@@ -38,7 +46,7 @@ std::string ReportLine(const NodeSpec& node, const std::vector<int32_t>& input_d
       JsonString(node.op_name).c_str(), JsonString(node.output_name).c_str(), node.node,
       JsonArray(input_dims).c_str(), JsonArray(output_dims).c_str(),
       JsonString(report.kernel).c_str(), report.steps, report.spills, report.extra_steps,
-      report.packed_bytes, Macs(node.spec, output_dims));
+      report.packed_bytes, Macs(node.spec, input_dims, output_dims));
 }
 
 bool AppendToFile(const std::string& path, const std::string& line, std::string* error) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/phases.h"
+
 namespace accq {
 namespace {
 
@@ -72,6 +74,12 @@ bool OutputShape(const OpSpec& spec, const Shape4& input, Shape4* output, std::s
   if (spec.kind == OpKind::kFullyConnected && (input.h != 1 || input.w != 1)) {
     return Fail(error, "expected rows of one pixel for a fully connected layer, came " +
                            std::to_string(input.h) + " x " + std::to_string(input.w));
+  }
+  if (spec.kind == OpKind::kTransposeConv) {
+    TransposedAxis y, x;
+    if (!TransposedAxes(spec, input, &y, &x, error)) return false;
+    *output = Shape4{input.n, spec.out_h, spec.out_w, spec.out_channels};
+    return ElementsFit(*output) || Fail(error, "the output does not fit the address space");
   }
   const Axis y = AxisOf(input.h, spec.filter_h, spec.stride_h, spec.dilation_h, spec.same_padding);
   const Axis x = AxisOf(input.w, spec.filter_w, spec.stride_w, spec.dilation_w, spec.same_padding);

@@ -1,5 +1,5 @@
-// The operator that every kernel implements, free of TFLite: int8 convolution, depthwise
-// convolution and fully-connected layers whose products may be summed in int16.
+// The operator that every kernel implements, free of TFLite: int8 convolution, depthwise and
+// transposed convolution and fully-connected layers whose products may be summed in int16.
 //
 // Contract, for output channel c (byte for byte what LiteRT 2.x gives on its default CPU path):
 //   x' = clamp(x, in_min, in_max)                 (padding contributes x' = in_zero)
@@ -8,6 +8,9 @@
 //   y = clamp(out_zero + round_half_even(v), out_min, out_max)
 // where effective_bias = bias - in_zero * sum(q), formed in int64 and known to fit int32, and so
 // does acc + effective_bias for every input. reference.cc states it in plain loops.
+//
+// In a transposed convolution an output meets only the taps of its phase (phases.h), and k runs
+// over those, in the sum of q as well. A tap whose input lies outside contributes x' = in_zero.
 #ifndef ACCQ_KERNELS_OP_H_
 #define ACCQ_KERNELS_OP_H_
 
@@ -19,7 +22,7 @@
 
 namespace accq {
 
-enum class OpKind { kConv2D, kDepthwiseConv2D, kFullyConnected };
+enum class OpKind { kConv2D, kDepthwiseConv2D, kFullyConnected, kTransposeConv };
 
 struct Shape4 {
   int32_t n = 1, h = 1, w = 1, c = 1;
@@ -37,13 +40,16 @@ struct OpSpec {
   int32_t stride_h = 1, stride_w = 1;
   int32_t dilation_h = 1, dilation_w = 1;
   bool same_padding = false;  // TFLite SAME, from the input shape; else VALID
-  // Convolution: [out_channels][filter_h][filter_w][in_channels / groups].
+  int32_t out_h = 0,
+          out_w = 0;  // transposed only: the output's size, which input and filter leave open
+  // Convolution, transposed too: [out_channels][filter_h][filter_w][in_channels / groups].
   // Depthwise: [filter_h][filter_w][out_channels]. Fully connected: [out_channels][in_channels].
   const int8_t* weights = nullptr;
   const int32_t* bias = nullptr;  // [out_channels], or null
   std::vector<float> multiplier;  // [out_channels], in (0, 256)
   int32_t in_zero = 0, out_zero = 0;
-  int32_t in_min = -128, in_max = 127;    // operand range; contains in_zero if same_padding
+  // Operand range; contains in_zero if same_padding or transposed.
+  int32_t in_min = -128, in_max = 127;
   int32_t out_min = -128, out_max = 127;  // activation limits and output range, intersected
 };
 

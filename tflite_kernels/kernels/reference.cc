@@ -5,6 +5,7 @@
 #include "kernels/buffer.h"
 #include "kernels/create.h"
 #include "kernels/geometry.h"
+#include "kernels/phases.h"
 #include "kernels/requantize.h"
 
 namespace accq {
@@ -18,7 +19,7 @@ class ReferenceOp : public PackedOp {
     if (!weights_.Allocate(count) || !bias_.Allocate(spec.out_channels)) return false;
     std::copy(spec.weights, spec.weights + count, weights_.data());
     for (int32_t c = 0; c < spec.out_channels; ++c) {
-      bias_[c] = static_cast<int32_t>(EffectiveBias(spec, c));
+      bias_[c] = static_cast<int32_t>(transposed() ? Bias(spec, c) : EffectiveBias(spec, c));
     }
     spec_.weights = weights_.data();
     spec_.bias = nullptr;  // bias_ holds it
@@ -28,6 +29,7 @@ class ReferenceOp : public PackedOp {
   size_t ScratchBytes(const Shape4&) const override { return 0; }
 
   void Run(const Shape4& input, const int8_t* in, int8_t* out, void*) const override {
+    if (transposed()) return RunTransposed(input, in, out);
     const Axis y =
         AxisOf(input.h, spec_.filter_h, spec_.stride_h, spec_.dilation_h, spec_.same_padding);
     const Axis x =
@@ -38,8 +40,7 @@ class ReferenceOp : public PackedOp {
           const int64_t top = oy * spec_.stride_h - y.pad_before;
           const int64_t left = ox * spec_.stride_w - x.pad_before;
           for (int32_t channel = 0; channel < spec_.out_channels; ++channel) {
-            const int64_t sum = Accumulate(input, in, n, top, left, channel) + bias_[channel];
-            *out++ = Requantize(static_cast<int32_t>(sum), spec_.multiplier[channel], spec_);
+            *out++ = Output(Accumulate(input, in, n, top, left, channel), channel);
           }
         }
       }
@@ -54,6 +55,50 @@ class ReferenceOp : public PackedOp {
   }
 
  private:
+  bool transposed() const { return spec_.kind == OpKind::kTransposeConv; }
+
+  int8_t Output(int64_t sum, int32_t channel) const {
+    return Requantize(static_cast<int32_t>(sum + bias_[channel]), spec_.multiplier[channel], spec_);
+  }
+
+  void RunTransposed(const Shape4& input, const int8_t* in, int8_t* out) const {
+    TransposedAxis y, x;
+    std::string error;
+    if (!TransposedAxes(spec_, input, &y, &x, &error)) return;  // OutputShape said so
+    for (int64_t n = 0; n < input.n; ++n) {
+      const int8_t* image = in + n * input.h * input.w * input.c;
+      for (int64_t oy = 0; oy < y.out; ++oy) {
+        for (int64_t ox = 0; ox < x.out; ++ox) {
+          for (int32_t channel = 0; channel < spec_.out_channels; ++channel) {
+            *out++ = Output(AccumulateTransposed(image, y, x, oy, ox, channel), channel);
+          }
+        }
+      }
+    }
+  }
+
+  // The sum of (x' - in_zero) * q over the taps of an output's phase: those of missing inputs add
+  // nothing, and in_zero * sum(q) is taken off at once, as the sum differs from phase to phase.
+  int64_t AccumulateTransposed(const int8_t* image, const TransposedAxis& y,
+                               const TransposedAxis& x, int64_t oy, int64_t ox,
+                               int32_t channel) const {
+    int64_t sum = 0, k = 0;
+    for (int64_t kh = 0; kh < y.filter; ++kh) {
+      for (int64_t kw = 0; kw < x.filter; ++kw, k += spec_.in_channels) {
+        const int64_t down = oy + y.cut - kh, right = ox + x.cut - kw;
+        if (down < 0 || down % y.stride != 0 || down / y.stride >= y.size) continue;
+        if (right < 0 || right % x.stride != 0 || right / x.stride >= x.size) continue;
+        const int8_t* pixel =
+            image + (down / y.stride * x.size + right / x.stride) * spec_.in_channels;
+        for (int64_t i = 0; i < spec_.in_channels; ++i) {
+          const int64_t value = ClampInput(pixel[i], spec_) - spec_.in_zero;
+          sum += value * weights_[WeightIndex(spec_, channel, k + i)];
+        }
+      }
+    }
+    return sum;
+  }
+
   // The sum of x' * q over the window whose first element is (top, left).
   int64_t Accumulate(const Shape4& input, const int8_t* in, int64_t n, int64_t top, int64_t left,
                      int32_t channel) const {

@@ -24,10 +24,13 @@ inline int64_t SumOfWeights(const OpSpec& spec, int64_t channel) {
   return sum;
 }
 
+inline int64_t Bias(const OpSpec& spec, int64_t channel) {
+  return spec.bias == nullptr ? 0 : spec.bias[channel];
+}
+
 // bias - in_zero * sum(q): what is added to the sum of x' * q.
 inline int64_t EffectiveBias(const OpSpec& spec, int64_t channel) {
-  const int64_t bias = spec.bias == nullptr ? 0 : spec.bias[channel];
-  return bias - spec.in_zero * SumOfWeights(spec, channel);
+  return Bias(spec, channel) - spec.in_zero * SumOfWeights(spec, channel);
 }
 
 // Rounds |v| < 2^22 to the nearest integer, ties to even, whatever rounding mode the host set.

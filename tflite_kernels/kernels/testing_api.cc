@@ -8,6 +8,7 @@
 #include "kernels/conv_layout.h"
 #include "kernels/depthwise_layout.h"
 #include "kernels/op.h"
+#include "kernels/phases.h"
 #include "kernels/schedule.h"
 
 #define ACCQ_EXPORT __attribute__((visibility("default")))
@@ -40,6 +41,8 @@ OpSpec SpecOf(const AccqLayer& layer) {
   spec.in_max = layer.in_max;
   spec.out_min = layer.out_min;
   spec.out_max = layer.out_max;
+  spec.out_h = layer.out_h;
+  spec.out_w = layer.out_w;
   return spec;
 }
 
@@ -84,6 +87,18 @@ void AddFigures(const Schedule& schedule, int64_t* figures) {
 }
 
 std::string LayoutSpills(const std::string& layout, const OpSpec& spec, int64_t* figures) {
+  if (spec.kind == OpKind::kTransposeConv) {
+    for (int32_t h = 0; h < CountPhases(spec.filter_h, spec.stride_h); ++h) {
+      for (int32_t w = 0; w < CountPhases(spec.filter_w, spec.stride_w); ++w) {
+        Buffer<int8_t> weights;
+        OpSpec phase;
+        if (!PhaseSpec(spec, h, w, &weights, &phase)) return "no memory";
+        const std::string error = LayoutSpills(layout, phase, figures);
+        if (!error.empty()) return error;
+      }
+    }
+    return "";
+  }
   Buffer<Group> groups;
   Schedule schedule;
   if (layout == "avx2_k4n16") {

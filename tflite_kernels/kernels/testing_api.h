@@ -12,7 +12,7 @@ extern "C" {
 
 /* OpSpec of op.h and the input's shape. Arrays have the sizes that op.h says. */
 typedef struct AccqLayer {
-  int32_t kind; /* 0 convolution, 1 depthwise convolution, 2 fully connected */
+  int32_t kind; /* 0 convolution, 1 depthwise, 2 fully connected, 3 transposed convolution */
   int32_t n, h, w;
   int32_t in_channels, out_channels;
   int32_t filter_h, filter_w;
@@ -23,6 +23,7 @@ typedef struct AccqLayer {
   int32_t in_zero, out_zero;
   int32_t in_min, in_max;
   int32_t out_min, out_max;
+  int32_t out_h, out_w; /* of a transposed convolution */
   const int8_t* weights;
   const int32_t* bias; /* or null */
   const float* multiplier;

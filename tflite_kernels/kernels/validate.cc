@@ -4,6 +4,7 @@
 
 #include "kernels/geometry.h"
 #include "kernels/op.h"
+#include "kernels/phases.h"
 #include "kernels/requantize.h"
 
 namespace accq {
@@ -66,6 +67,22 @@ bool CheckGeometry(const OpSpec& spec, std::string* error) {
                     "padding");
       }
       break;
+    case OpKind::kTransposeConv:
+      if (spec.dilation_h != 1 || spec.dilation_w != 1 || spec.groups != 1) {
+        return Fail(error, "a transposed convolution has dilation and groups of 1");
+      }
+      if (!InRange("out_h", spec.out_h, 1, INT32_MAX, error) ||
+          !InRange("out_w", spec.out_w, 1, INT32_MAX, error)) {
+        return false;
+      }
+      if (spec.same_padding && (spec.filter_h < spec.stride_h || spec.filter_w < spec.stride_w)) {
+        return Fail(error,
+                    "filter: stock LiteRT rounds otherwise where SAME padding meets a filter " +
+                        std::to_string(spec.filter_h) + " x " + std::to_string(spec.filter_w) +
+                        " smaller than its stride " + std::to_string(spec.stride_h) + " x " +
+                        std::to_string(spec.stride_w));
+      }
+      break;
   }
   // int32 step offsets and int64 sums of products rely on these two.
   const int64_t window_h = (int64_t{spec.filter_h} - 1) * spec.dilation_h + 1;
@@ -91,23 +108,28 @@ bool CheckRanges(const OpSpec& spec, std::string* error) {
       !InRange("output zero point", spec.out_zero, -128, 127, error)) {
     return false;
   }
-  if (spec.same_padding && (spec.in_zero < spec.in_min || spec.in_zero > spec.in_max)) {
-    return Fail(error,
-                "input zero point: SAME padding adds it, so it must lie in the operand "
-                "range " +
-                    std::to_string(spec.in_min) + " to " + std::to_string(spec.in_max) + ", came " +
-                    std::to_string(spec.in_zero));
+  const bool pads = spec.same_padding || spec.kind == OpKind::kTransposeConv;
+  if (pads && (spec.in_zero < spec.in_min || spec.in_zero > spec.in_max)) {
+    return Fail(
+        error,
+        "input zero point: SAME padding and transposed convolution add it, so it must lie in "
+        "the operand range " +
+            std::to_string(spec.in_min) + " to " + std::to_string(spec.in_max) + ", came " +
+            std::to_string(spec.in_zero));
   }
   return true;
 }
 
-bool CheckChannel(const OpSpec& spec, int64_t channel, std::string* error) {
-  const std::string where = "output channel " + std::to_string(channel) + ": ";
+bool CheckMultiplier(const OpSpec& spec, int64_t channel, std::string* error) {
   const float m = spec.multiplier[channel];
-  if (!(std::isfinite(m) && m > 0.0f && m < 256.0f)) {
-    return Fail(error, where + "expected a multiplier in (0, 256), came " + std::to_string(m) +
-                           "; check the scales of input, weights and output");
-  }
+  if (std::isfinite(m) && m > 0.0f && m < 256.0f) return true;
+  return Fail(error, "output channel " + std::to_string(channel) +
+                         ": expected a multiplier in (0, 256), came " + std::to_string(m) +
+                         "; check the scales of input, weights and output");
+}
+
+bool CheckSums(const OpSpec& spec, int64_t channel, std::string* error) {
+  const std::string where = "output channel " + std::to_string(channel) + ": ";
   int64_t least = 0, greatest = 0;  // of the sum of x' * q
   for (int64_t k = 0; k < ProductsPerOutput(spec); ++k) {
     const int64_t q = spec.weights[WeightIndex(spec, channel, k)];
@@ -123,6 +145,28 @@ bool CheckChannel(const OpSpec& spec, int64_t channel, std::string* error) {
                  error);
 }
 
+bool CheckAllSums(const OpSpec& spec, std::string* error) {
+  for (int64_t channel = 0; channel < spec.out_channels; ++channel) {
+    if (!CheckSums(spec, channel, error)) return false;
+  }
+  return true;
+}
+
+// What a transposed convolution sums for an output is what the output's phase does.
+bool CheckSumsOfPhases(const OpSpec& spec, std::string* error) {
+  for (int32_t h = 0; h < CountPhases(spec.filter_h, spec.stride_h); ++h) {
+    for (int32_t w = 0; w < CountPhases(spec.filter_w, spec.stride_w); ++w) {
+      Buffer<int8_t> weights;
+      OpSpec phase;
+      if (!PhaseSpec(spec, h, w, &weights, &phase)) return Fail(error, "no memory");
+      if (!CheckAllSums(phase, error)) {
+        return Fail(error, "phase " + std::to_string(h) + ", " + std::to_string(w) + ": " + *error);
+      }
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 bool ValidateSpec(const OpSpec& spec, std::string* error) {
@@ -134,9 +178,10 @@ bool ValidateSpec(const OpSpec& spec, std::string* error) {
                            std::to_string(spec.multiplier.size()));
   }
   for (int64_t channel = 0; channel < spec.out_channels; ++channel) {
-    if (!CheckChannel(spec, channel, error)) return false;
+    if (!CheckMultiplier(spec, channel, error)) return false;
   }
-  return true;
+  return spec.kind == OpKind::kTransposeConv ? CheckSumsOfPhases(spec, error)
+                                             : CheckAllSums(spec, error);
 }
 
 }  // namespace accq

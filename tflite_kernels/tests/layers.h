@@ -18,14 +18,17 @@ struct Layer {
   int32_t dilation_h = 1, dilation_w = 1;
   bool same_padding = false;
   int32_t groups = 1;
+  int32_t out_h = 0, out_w = 0;  // transposed: 0 for the size that Keras would choose
 };
 
 // Layers of networks: ResNet-8 (MLPerf Tiny), All-CNN-C, MobileNetV1 at 96 x 96 and its smallest
-// relative (visual wake words), an anomaly-detecting autoencoder.
+// relative (visual wake words), an anomaly-detecting autoencoder, and what a U-Net grows images
+// with.
 inline const std::vector<Layer>& NetworkLayers() {
   constexpr OpKind kConv = OpKind::kConv2D;
   constexpr OpKind kDepthwise = OpKind::kDepthwiseConv2D;
   constexpr OpKind kFullyConnected = OpKind::kFullyConnected;
+  constexpr OpKind kTransposed = OpKind::kTransposeConv;
   static const std::vector<Layer> layers = {
       {"conv3x3_96_96_32x32", kConv, {1, 32, 32, 96}, 96, 3, 3, 1, 1, 1, 1, true},
       {"resnet8_conv3x3_3_16_32x32", kConv, {1, 32, 32, 3}, 16, 3, 3, 1, 1, 1, 1, true},
@@ -44,6 +47,19 @@ inline const std::vector<Layer>& NetworkLayers() {
       {"autoencoder_fc_640_128", kFullyConnected, {1, 1, 1, 640}, 128},
       {"fc_1024_1000", kFullyConnected, {1, 1, 1, 1024}, 1000},
       {"fc_512_512_batch16", kFullyConnected, {16, 1, 1, 512}, 512},
+      {"unet_transposed2x2s2_64_32_16x16", kTransposed, {1, 16, 16, 64}, 32, 2, 2, 2, 2},
+      {"unet_transposed3x3s2_64_32_16x16",
+       kTransposed,
+       {1, 16, 16, 64},
+       32,
+       3,
+       3,
+       2,
+       2,
+       1,
+       1,
+       true},
+      {"gan_transposed4x4s2_128_64_8x8", kTransposed, {1, 8, 8, 128}, 64, 4, 4, 2, 2, 1, 1, true},
   };
   return layers;
 }
@@ -53,6 +69,7 @@ inline const std::vector<Layer>& CornerLayers() {
   constexpr OpKind kConv = OpKind::kConv2D;
   constexpr OpKind kDepthwise = OpKind::kDepthwiseConv2D;
   constexpr OpKind kFullyConnected = OpKind::kFullyConnected;
+  constexpr OpKind kTransposed = OpKind::kTransposeConv;
   static const std::vector<Layer> layers = {
       {"one_product", kConv, {1, 1, 1, 1}, 1},
       {"three_products", kConv, {1, 1, 3, 1}, 2, 1, 3},
@@ -95,6 +112,34 @@ inline const std::vector<Layer>& CornerLayers() {
       {"fc_7_3", kFullyConnected, {5, 1, 1, 7}, 3},
       {"fc_33_65", kFullyConnected, {1, 1, 1, 33}, 65},
       {"fc_batch_7", kFullyConnected, {7, 1, 1, 130}, 18},
+      {"transposed_1", kTransposed, {1, 1, 1, 1}, 1},
+      {"transposed_stride_1", kTransposed, {2, 4, 5, 3}, 5, 3, 3, 1, 1, 1, 1, true},
+      {"transposed_stride_1_even", kTransposed, {1, 4, 5, 3}, 17, 2, 4, 1, 1, 1, 1, true},
+      {"transposed_stride_1_valid", kTransposed, {1, 4, 5, 4}, 8, 3, 2},
+      {"transposed_same", kTransposed, {2, 5, 4, 6}, 18, 3, 3, 2, 2, 1, 1, true},
+      {"transposed_valid", kTransposed, {1, 5, 4, 6}, 18, 3, 3, 2, 2},
+      {"transposed_5x4_s3x2", kTransposed, {1, 4, 6, 7}, 5, 5, 4, 3, 2, 1, 1, true},
+      {"transposed_one_phase_empty", kTransposed, {2, 3, 4, 5}, 6, 1, 2, 2, 3},
+      {"transposed_filter_is_stride", kTransposed, {1, 3, 4, 9}, 16, 3, 2, 3, 2},
+      {"transposed_longer", kTransposed, {1, 3, 4, 5}, 6, 3, 2, 3, 4, 1, 1, false, 1, 11, 17},
+      {"transposed_cut", kTransposed, {2, 3, 4, 5}, 6, 3, 5, 3, 4, 1, 1, true, 1, 7, 13},
+      {"transposed_to_one_pixel", kTransposed, {1, 1, 1, 8}, 4, 5, 3, 3, 3, 1, 1, true, 1, 1, 1},
+      {"transposed_passes_over_inputs",
+       kTransposed,
+       {1, 3, 2, 8},
+       4,
+       3,
+       3,
+       3,
+       3,
+       1,
+       1,
+       true,
+       1,
+       7,
+       4},
+      {"transposed_chunks", kTransposed, {1, 4, 110, 5}, 20, 3, 3, 2, 1},
+      {"transposed_strips", kTransposed, {1, 50, 60, 64}, 3, 4, 3, 2, 3, 1, 1, true},
   };
   return layers;
 }

@@ -6,7 +6,9 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "kernels/buffer.h"
 #include "kernels/geometry.h"
+#include "kernels/phases.h"
 #include "kernels/requantize.h"
 
 namespace accq {
@@ -117,6 +119,16 @@ Problem::Problem(const Layer& layer, Weights kind, const OperandRange& range, ui
   spec.dilation_h = layer.dilation_h;
   spec.dilation_w = layer.dilation_w;
   spec.same_padding = layer.same_padding;
+  if (layer.kind == OpKind::kTransposeConv) {
+    // TFLite's size * stride; with VALID padding what reaches over is part of the output.
+    const auto size = [&](int32_t wanted, int32_t in, int32_t stride, int32_t filter) {
+      return wanted > 0           ? wanted
+             : layer.same_padding ? in * stride
+                                  : in * stride + std::max(filter - stride, 0);
+    };
+    spec.out_h = size(layer.out_h, input.h, spec.stride_h, spec.filter_h);
+    spec.out_w = size(layer.out_w, input.w, spec.stride_w, spec.filter_w);
+  }
   spec.in_zero = range.zero;
   spec.in_min = range.min;
   spec.in_max = range.max;
@@ -152,8 +164,37 @@ Problem::Problem(const Layer& layer, Weights kind, const OperandRange& range, ui
   if (!ValidateSpec(spec, &error) || !OutputShape(spec, input, &output, &error)) {
     Die(std::string(layer.name) + ": " + error);
   }
-  macs = int64_t{output.n} * output.h * output.w * output.c * k;
+  // Every output of a convolution, but every input of a transposed one, meets all taps.
+  const Shape4& pixels = spec.kind == OpKind::kTransposeConv ? input : output;
+  macs = int64_t{pixels.n} * pixels.h * pixels.w * spec.out_channels * k;
 }
+
+namespace {
+
+// As MakeInput for the phase of one tap: its taps repeat over the image, flipped.
+std::vector<int8_t> MakeTransposedInput(const Problem& problem, Inputs kind, uint32_t seed) {
+  const OpSpec& spec = problem.spec;
+  const Shape4& shape = problem.input;
+  const int64_t target = seed % spec.out_channels;
+  const int32_t phase_h = seed / 7 % CountPhases(spec.filter_h, spec.stride_h);
+  const int32_t phase_w = seed / 11 % CountPhases(spec.filter_w, spec.stride_w);
+  Buffer<int8_t> weights;
+  OpSpec phase;
+  if (!PhaseSpec(spec, phase_h, phase_w, &weights, &phase)) Die("no memory");
+  std::vector<int8_t> values;
+  for (int64_t i = 0; i < int64_t{shape.n} * shape.h * shape.w; ++i) {
+    const int64_t kh = i / shape.w % shape.h % phase.filter_h, kw = i % shape.w % phase.filter_w;
+    for (int64_t ic = 0; ic < shape.c; ++ic) {
+      const int64_t tap = (kh * phase.filter_w + kw) * shape.c + ic;
+      const bool high =
+          (weights[WeightIndex(phase, target, tap)] > 0) == (kind == Inputs::kLargest);
+      values.push_back(static_cast<int8_t>(high ? spec.in_max : spec.in_min));
+    }
+  }
+  return values;
+}
+
+}  // namespace
 
 std::vector<int8_t> MakeInput(const Problem& problem, Inputs kind, uint32_t seed) {
   std::mt19937 random(seed);
@@ -164,6 +205,7 @@ std::vector<int8_t> MakeInput(const Problem& problem, Inputs kind, uint32_t seed
     for (int8_t& v : values) v = static_cast<int8_t>(random());
     return values;
   }
+  if (spec.kind == OpKind::kTransposeConv) return MakeTransposedInput(problem, kind, random());
   // Filter taps repeat over the image, so that every window at a multiple of the filter's size
   // meets its own.
   const Axis y = AxisOf(shape.h, spec.filter_h, spec.stride_h, spec.dilation_h, spec.same_padding);

@@ -121,6 +121,41 @@ TEST_F(ValidateSpecTest, ChecksWhatBelongsToTheKind) {
   EXPECT_NE(ErrorOf().find("a fully connected layer"), std::string::npos);
 }
 
+TEST_F(ValidateSpecTest, ChecksTransposedConvolutions) {
+  spec_.kind = OpKind::kTransposeConv;
+  EXPECT_EQ(ErrorOf(), "out_h: expected 1 to 2147483647, came 0");
+  spec_.out_h = spec_.out_w = 4;
+  EXPECT_EQ(ErrorOf(), "");
+  spec_.in_min = 5;
+  EXPECT_NE(ErrorOf().find("input zero point"), std::string::npos);
+  spec_.in_min = -128;
+  spec_.dilation_w = 2;
+  EXPECT_NE(ErrorOf().find("dilation and groups of 1"), std::string::npos);
+  spec_.dilation_w = 1;
+  spec_.stride_w = 2;
+  EXPECT_EQ(ErrorOf(), "");
+  spec_.same_padding = true;
+  EXPECT_NE(ErrorOf().find("1 x 1 smaller than its stride 1 x 2"), std::string::npos);
+  spec_.same_padding = false;
+  spec_.stride_h = spec_.stride_w = INT32_MAX;
+  EXPECT_EQ(ErrorOf(), "");
+}
+
+// Phases are summed apart: the limit is that of the worst one.
+TEST_F(ValidateSpecTest, FindsTheExactLimitOfEachPhase) {
+  spec_.kind = OpKind::kTransposeConv;
+  spec_.in_channels = 1;
+  spec_.filter_h = spec_.stride_h = 2;
+  spec_.out_h = 2;
+  spec_.out_w = 1;
+  weights_ = {127, -128};  // one in each phase
+  bias_ = {INT32_MAX - 128 * 128};
+  EXPECT_EQ(ErrorOf(), "");
+  bias_ = {INT32_MAX - 128 * 128 + 1};
+  EXPECT_NE(ErrorOf().find("phase 1, 0: output channel 0: greatest accumulator"),
+            std::string::npos);
+}
+
 TEST(AxisTest, FollowsTFLite) {
   struct {
     int32_t size, filter, stride, dilation;
@@ -158,6 +193,34 @@ TEST(OutputShapeTest, RefusesWhatDoesNotFit) {
   spec.filter_h = 1;
   EXPECT_FALSE(OutputShape(spec, {1 << 20, 1 << 20, 1, 4}, &output, &error));
   EXPECT_EQ(error, "the output does not fit the address space");
+}
+
+TEST(OutputShapeTest, OfATransposedConvolutionMustSuitItsInput) {
+  OpSpec spec;
+  spec.kind = OpKind::kTransposeConv;
+  spec.filter_h = spec.filter_w = 3;
+  spec.stride_h = spec.stride_w = 2;
+  spec.out_w = 9;
+  Shape4 output;
+  std::string error;
+  const auto fits = [&](bool same, int32_t out) {
+    spec.same_padding = same;
+    spec.out_h = out;
+    if (same) spec.out_w = 8;
+    return OutputShape(spec, {1, 4, 4, 1}, &output, &error);
+  };
+  EXPECT_TRUE(!fits(false, 8) && fits(false, 9) && fits(false, 10) && !fits(false, 11));
+  EXPECT_EQ(error,
+            "height: an output size of 11 does not suit 4 inputs, a filter of 3, stride 2 and "
+            "VALID padding");
+  EXPECT_TRUE(!fits(true, 6) && fits(true, 7) && fits(true, 8) && !fits(true, 9));
+  EXPECT_TRUE(fits(true, 8));
+  EXPECT_EQ(output.w, 8);
+  spec.out_w = INT32_MAX;
+  EXPECT_FALSE(OutputShape(spec, {1, 4, 4, 1}, &output, &error));
+  EXPECT_EQ(error.rfind("width: ", 0), 0u);
+  spec.stride_w = INT32_MAX;
+  EXPECT_FALSE(OutputShape(spec, {1, 4, INT32_MAX, 1}, &output, &error));
 }
 
 }  // namespace

@@ -72,8 +72,10 @@ class Filler {
       : plan_(plan), image_(image), to_(to), map_(spec) {
     const int8_t zero = static_cast<int8_t>(kBreakPadding ? 0 : spec.in_zero);
     MapBytes(map_, &zero, 1, &padding_);
-    columns_ =
-        std::min(plan.x.extent - plan.x.pad_before, (plan.input.w + plan.x.step - 1) / plan.x.step);
+    before_ = std::max<int64_t>(plan.x.pad_before, 0);
+    passed_over_ = std::min<int64_t>(std::max<int64_t>(-plan.x.pad_before, 0), plan.input.w);
+    const int64_t left = (plan.input.w - passed_over_ + plan.x.step - 1) / plan.x.step;
+    columns_ = std::min(plan.x.extent - before_, left);
   }
 
   // Row `y` of the image as strips see it, which may lie in the padding.
@@ -82,10 +84,10 @@ class Filler {
     if (y < 0 || y >= plan_.input.h) {
       std::memset(to_, padding_, plan_.row_bytes);
     } else {
-      const size_t before = plan_.x.pad_before * plan_.pixel_bytes;
+      const size_t before = before_ * plan_.pixel_bytes;
       const size_t inside = columns_ * plan_.pixel_bytes;
       std::memset(to_, padding_, before);
-      Pixels(image_ + y * plan_.input.w * plan_.input.c, to_ + before);
+      Pixels(image_ + (y * plan_.input.w + passed_over_) * plan_.input.c, to_ + before);
       std::memset(to_ + before + inside, padding_, plan_.row_bytes - before - inside);
     }
     to_ += plan_.row_bytes;
@@ -112,7 +114,9 @@ class Filler {
   uint8_t* to_;
   Map map_;
   uint8_t padding_;
-  int64_t columns_;  // of the image, in the strip
+  int64_t before_;       // columns of padding
+  int64_t passed_over_;  // columns of the image before the strip; only without `step`
+  int64_t columns_;      // of the image, in the strip
 };
 
 template <typename Map>
@@ -140,9 +144,18 @@ int64_t StripRows(const OpSpec& spec, const StripPlan& plan, int64_t out_rows) {
 
 bool PlanStrips(const OpSpec& spec, const Shape4& input, int32_t channel_multiple,
                 StripPlan* plan) {
+  return PlanStrips(
+      spec, input,
+      StripAxisOf(input.h, spec.filter_h, spec.stride_h, spec.dilation_h, spec.same_padding),
+      StripAxisOf(input.w, spec.filter_w, spec.stride_w, spec.dilation_w, spec.same_padding),
+      channel_multiple, plan);
+}
+
+bool PlanStrips(const OpSpec& spec, const Shape4& input, const StripAxis& y, const StripAxis& x,
+                int32_t channel_multiple, StripPlan* plan) {
   plan->input = input;
-  plan->y = StripAxisOf(input.h, spec.filter_h, spec.stride_h, spec.dilation_h, spec.same_padding);
-  plan->x = StripAxisOf(input.w, spec.filter_w, spec.stride_w, spec.dilation_w, spec.same_padding);
+  plan->y = y;
+  plan->x = x;
   const int64_t multiple = channel_multiple;
   plan->pixel_bytes = (input.c + multiple - 1) / multiple * multiple;
   size_t window_bytes = 0;

@@ -15,7 +15,7 @@ namespace accq {
 // what the stride leaves: `step` input elements lie between neighbours, and windows are 1 apart.
 struct StripAxis {
   int64_t out;         // outputs of the whole image
-  int64_t pad_before;  // of the whole image
+  int64_t pad_before;  // of the whole image; negative: elements before the first window
   int64_t extent;      // elements under all windows of the whole image
   int64_t step;        // in the input, between neighbours of the strip
   int64_t stride;      // in the strip, between neighbouring windows
@@ -35,6 +35,10 @@ struct StripPlan {
 // `channel_multiple`: what the bytes of a pixel are rounded up to. False when sizes overflow or the
 // offsets inside a window do not fit int32.
 bool PlanStrips(const OpSpec& spec, const Shape4& input, int32_t channel_multiple, StripPlan* plan);
+
+// The same for windows that lie where the axes say.
+bool PlanStrips(const OpSpec& spec, const Shape4& input, const StripAxis& y, const StripAxis& x,
+                int32_t channel_multiple, StripPlan* plan);
 
 // Where to put a strip: u = x' - in_min; |x'| and x'. Null planes are not wanted.
 struct StripPlanes {

@@ -61,8 +61,36 @@ TEST(DelegateTest, RunsAFullyConnectedLayerToTheContract) {
   }
 }
 
+TEST(DelegateTest, RunsATransposedConvolutionToTheContract) {
+  FakeRuntime runtime;
+  const Layer layer = SomeTransposed();
+  layer.AddTo(&runtime);
+  Delegate delegate{DelegateOptions()};
+  const std::vector<int8_t> got = RunLayer(&runtime, &delegate);
+  EXPECT_EQ(Dims(runtime.tensor(3)), (std::vector<int>{1, 10, 10, 6}));
+  const int8_t* x = static_cast<const int8_t*>(runtime.tensor(0).data);
+  const int8_t* q = reinterpret_cast<const int8_t*>(layer.weights.constant.data());
+  const int bias[6] = {1, -2, 3, -4, 5, -6};
+  std::vector<int> sums(600);  // one of the 11 x 11 places is cut off, behind
+  for (int i = 0; i < 600; ++i) sums[static_cast<size_t>(i)] = bias[i % 6];
+  for (int pixel = 0; pixel < 25; ++pixel) {
+    for (int tap = 0; tap < 9; ++tap) {
+      const int row = pixel / 5 * 2 + tap / 3, column = pixel % 5 * 2 + tap % 3;
+      for (int c = 0; row < 10 && column < 10 && c < 6; ++c) {
+        int& sum = sums[static_cast<size_t>((row * 10 + column) * 6 + c)];
+        for (int i = 0; i < 4; ++i) sum += (x[pixel * 4 + i] - 3) * q[(c * 9 + tap) * 4 + i];
+      }
+    }
+  }
+  for (size_t i = 0; i < 600; ++i) {
+    const float product = 0.05f * layer.weights.scales[i % 6];
+    const float value = static_cast<float>(sums[i]) * (product / 2.0f);
+    EXPECT_EQ(got[i], std::clamp(lrintf(value) - 7, -128L, 127L)) << i;
+  }
+}
+
 TEST(DelegateTest, BothLayoutsOfFloatsGiveTheSame) {
-  for (Layer (*make)() : {SomeConv, SomeDepthwise, SomeDense}) {
+  for (Layer (*make)() : {SomeConv, SomeDepthwise, SomeDense, SomeTransposed}) {
     std::vector<int8_t> results[2];
     for (const bool pointer_floats : {false, true}) {
       FakeRuntime runtime;

@@ -109,6 +109,49 @@ const Case kTensors[] = {
 };
 INSTANTIATE_TEST_SUITE_P(Tensors, MalformedNode, testing::ValuesIn(kTensors));
 
+void SetShape(Layer* layer, const std::vector<int32_t>& sizes) {
+  layer->shape.constant = BytesOf(sizes);
+}
+
+const Case kTransposed[] = {
+    {"it has 2 inputs and 1 outputs, not output shape", [](Layer* l) { l->inputs = {4, 1}; },
+     SomeTransposed},
+    {"it has 5 inputs", [](Layer* l) { l->inputs = {4, 1, 0, 2, 2}; }, SomeTransposed},
+    {"it names the tensor -1,", [](Layer* l) { l->inputs = {-1, 1, 0, 2}; }, SomeTransposed},
+    {"it names the tensor 99,", [](Layer* l) { l->inputs = {99, 1, 0, 2}; }, SomeTransposed},
+    {"one does not exist", [](Layer* l) { l->inputs = {4, 1, 5, 2}; }, SomeTransposed},
+    {"its output is its input", [](Layer* l) { l->outputs = {0}; }, SomeTransposed},
+    {"output shape has the type 9, not int32", [](Layer* l) { l->inputs = {1, 1, 0, 2}; },
+     SomeTransposed},
+    {"output shape is not a constant", [](Layer* l) { l->shape.constant.clear(); }, SomeTransposed},
+    {"output shape is not a constant", nullptr, SomeTransposed,
+     [](FakeRuntime* r) { r->tensor(4).data = nullptr; }},
+    {"output shape is sparse", nullptr, SomeTransposed,
+     [](FakeRuntime* r) { r->tensor(4).sparsity = &r->tensor(4); }},
+    {"output shape has the shape [2, 2]", [](Layer* l) { l->shape.dims = {2, 2}; }, SomeTransposed},
+    {"output shape has the shape [-4]", [](Layer* l) { l->shape.dims = {-4}; }, SomeTransposed},
+    {"output shape has 3 elements", [](Layer* l) { l->shape.dims = {3}; }, SomeTransposed},
+    {"output shape holds 3 elements", [](Layer* l) { l->shape.constant.resize(15); },
+     SomeTransposed},
+    {"output shape has 5 channels", [](Layer* l) { SetShape(l, {1, 10, 10, 5}); }, SomeTransposed},
+    {"batch is not the 2", [](Layer* l) { SetShape(l, {2, 10, 10, 6}); }, SomeTransposed},
+    {"batch is not the -1", [](Layer* l) { SetShape(l, {-1, 10, 10, 6}); }, SomeTransposed},
+    {"out_h: expected 1", [](Layer* l) { SetShape(l, {1, 0, 10, 6}); }, SomeTransposed},
+    {"out_w: expected 1", [](Layer* l) { SetShape(l, {1, 10, INT32_MIN, 6}); }, SomeTransposed},
+    {"height: an output size of 11", [](Layer* l) { SetShape(l, {1, 11, 10, 6}); }, SomeTransposed},
+    {"width: an output size of 2147483647", [](Layer* l) { SetShape(l, {1, 9, INT32_MAX, 6}); },
+     SomeTransposed},
+    {"do not suit 5 input channels", [](Layer* l) { l->input.dims = {1, 5, 5, 5}; },
+     SomeTransposed},
+    {"the input has the shape [5, 5, 4]", [](Layer* l) { l->input.dims = {5, 5, 4}; },
+     SomeTransposed},
+    {"smaller than its stride", [](Layer* l) { l->options["stride_h"] = 4; }, SomeTransposed},
+    {"\"stride_w\" is 0", [](Layer* l) { l->options["stride_w"] = 0; }, SomeTransposed},
+    {"unknown key \"dilation_h\"", [](Layer* l) { l->options["dilation_h"] = 1; }, SomeTransposed},
+    {"operand range", [](Layer* l) { l->options["in_min"] = 4; }, SomeTransposed},
+};
+INSTANTIATE_TEST_SUITE_P(Transposed, MalformedNode, testing::ValuesIn(kTransposed));
+
 const Case kShapes[] = {
     {"input has the shape [1, 5, 20]", [](Layer* l) { l->input.dims = {1, 5, 20}; }},
     {"input has the shape []", [](Layer* l) { l->input.dims = {}; }},

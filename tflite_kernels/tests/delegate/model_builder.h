@@ -32,11 +32,13 @@ struct Layer {
   OptionMap options = {{"version", 1}};
   std::vector<uint8_t> blob;  // instead of the options, when not empty
   FakeRuntime::TensorSpec input, weights, bias, output;
+  FakeRuntime::TensorSpec shape;  // tensor 4, of a transposed convolution
   std::vector<int> inputs = {0, 1, 2}, outputs = {3};
 
   // Into the runtime, as its tensors 0 to 3 and its node 0.
   void AddTo(FakeRuntime* runtime) const {
     for (const auto* tensor : {&input, &weights, &bias, &output}) runtime->AddTensor(*tensor);
+    if (!shape.dims.empty()) runtime->AddTensor(shape);
     runtime->AddNode(op, inputs, outputs, blob.empty() ? WriteFlexMap(options) : blob);
   }
 };
@@ -61,6 +63,16 @@ inline Layer SomeDepthwise() {
   layer.options["depth_multiplier"] = 2;
   layer.weights = {kTfLiteInt8, {1, 3, 3, 8}, {0.02f}, {0}, 0, SomeWeights(72), "weights"};
   layer.bias = {kTfLiteInt32, {8}, {}, {}, 0, BytesOf({1, 2, 3, 4, 5, 6, 7, 8}), "bias"};
+  return layer;
+}
+
+// 3x3, stride 2, 4 -> 6 channels on a 1x5x5x4 input.
+inline Layer SomeTransposed() {
+  Layer layer = SomeConv();
+  layer.op = "AccqTransposeConv";
+  layer.options["stride_h"] = layer.options["stride_w"] = 2;
+  layer.shape = {kTfLiteInt32, {4}, {}, {}, 0, BytesOf({1, 10, 10, 6}), "shape"};
+  layer.inputs = {4, 1, 0, 2};
   return layer;
 }
 

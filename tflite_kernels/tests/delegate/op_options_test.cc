@@ -54,6 +54,12 @@ constexpr char kFullyConnected1[] =
     "6e756d5f64696d7300666f726d000b5f20083941192d365e55710b010b1000017f80017f8001000104040404"
     "04040404040404162401";
 
+constexpr char kTransposed1[] =
+    "76657273696f6e006163635f6269747300706172746974696f6e00706172746974696f6e5f73697a650069"
+    "6e5f6d696e00696e5f6d6178006f75745f6d696e006f75745f6d61780061637469766174696f6e00706164"
+    "64696e67007374726964655f68007374726964655f77000c66273f47323b21645b1c14790c010c0e0307f8"
+    "649c010240020301040404040404040404040404182401";
+
 TEST(OpOptions, ReadsTheGoldenConvolution) {
   OpOptions options;
   std::string error;
@@ -91,6 +97,18 @@ TEST(OpOptions, ReadsTheGoldenFullyConnected) {
   EXPECT_EQ(options.partition, 1);
 }
 
+TEST(OpOptions, ReadsTheGoldenTransposedConvolution) {
+  OpOptions options;
+  std::string error;
+  ASSERT_TRUE(Parse(OpKind::kTransposeConv, FromHex(kTransposed1), &options, &error)) << error;
+  EXPECT_EQ(options.acc_bits, 14);
+  EXPECT_EQ(options.partition_size, 64);
+  EXPECT_EQ(options.padding, 1);
+  EXPECT_EQ(options.stride_h, 2);
+  EXPECT_EQ(options.stride_w, 3);
+  EXPECT_EQ(options.out_max, 100);
+}
+
 TEST(OpOptions, MissingKeysHaveDefaults) {
   OpOptions options;
   options.stride_h = options.in_min = 77;
@@ -123,6 +141,8 @@ TEST(OpOptions, ChecksTheRangeOfEveryKey) {
       {OpKind::kDepthwiseConv2D, "depth_multiplier", 1, INT32_MAX},
       {OpKind::kFullyConnected, "keep_num_dims", 0, 1},
       {OpKind::kFullyConnected, "form", 0, 1},
+      {OpKind::kTransposeConv, "stride_w", 1, INT32_MAX},
+      {OpKind::kTransposeConv, "padding", 0, 1},
   };
   for (const auto& c : cases) {
     EXPECT_EQ(Error(c.kind, {{c.key, c.low}}), "") << c.key;
@@ -139,6 +159,7 @@ TEST(OpOptions, KeysOfOtherOpsAreUnknown) {
   EXPECT_NE(Error(OpKind::kConv2D, {{"depth_multiplier", 1}}), "");
   EXPECT_NE(Error(OpKind::kFullyConnected, {{"stride_h", 1}}), "");
   EXPECT_NE(Error(OpKind::kDepthwiseConv2D, {{"form", 0}}), "");
+  EXPECT_NE(Error(OpKind::kTransposeConv, {{"dilation_w", 1}}), "");
   EXPECT_NE(Error(OpKind::kConv2D, {{"", 1}}).find("unknown key"), std::string::npos);
 }
 
@@ -165,7 +186,7 @@ TEST(OpOptions, ALaterVersionIsRefusedBeforeItsKeysAreRead) {
 }
 
 TEST(OpOptions, SurvivesEveryMutationOfAGoldenBlob) {
-  for (const char* hex : {kConv1, kDepthwise1, kFullyConnected1}) {
+  for (const char* hex : {kConv1, kDepthwise1, kFullyConnected1, kTransposed1}) {
     const std::vector<uint8_t> blob = FromHex(hex);
     for (size_t place = 0; place < blob.size(); ++place) {
       for (int byte = 0; byte < 256; ++byte) {

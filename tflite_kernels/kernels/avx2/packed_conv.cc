@@ -1,0 +1,185 @@
+#include "kernels/avx2/packed_conv.h"
+
+#include <algorithm>
+#include <new>
+
+#include "kernels/avx2/conv_tile.h"
+#include "kernels/avx2/output_range.h"
+#include "kernels/buffer.h"
+#include "kernels/conv_layout.h"
+#include "kernels/geometry.h"
+#include "kernels/requantize.h"
+
+namespace accq {
+namespace {
+
+// Pixels whose operands pass through the first-level cache together, once per channel block; a
+// multiple of the heights of both kinds of tile.
+constexpr int kChunkPixels = 96;
+
+// From this mean length of a segment on, int16 sums get the registers: each spill then loads, adds
+// and stores int32 sums, which the steps between must outweigh.
+constexpr size_t kLongSegment = 6;
+
+}  // namespace
+
+struct PackedConv::Block {
+  Schedule schedule;
+  Form form;
+  TileKind tile;
+  ConvChannels channels;
+  Buffer<GroupPlace> places;  // one per step
+  Buffer<int32_t> columns;    // the same, for filters of a single row
+  size_t first_step;          // counted over all blocks
+  alignas(kAlignment) int32_t bias[kBlockChannels] = {};
+  alignas(kAlignment) float multiplier[kBlockChannels] = {};
+
+  bool Init(const OpSpec& spec, size_t index);
+};
+
+bool PackedConv::Block::Init(const OpSpec& spec, size_t index) {
+  channels = ChannelsOfBlock(spec, index);
+  Buffer<Group> groups;
+  Buffer<GroupPlace> group_places;
+  if (!ConvGroups(spec, channels, &groups, &group_places) ||
+      !BuildCheaperSchedule(spec, groups, &schedule, &form) || !places.Allocate(schedule.steps()) ||
+      !columns.Allocate(schedule.steps())) {
+    return false;
+  }
+  for (size_t s = 0; s < schedule.steps(); ++s) {
+    places[s] = group_places[schedule.group_of_step(s)];
+    columns[s] = places[s].column;
+  }
+  const bool is_signed = form == Form::kSigned;
+  tile = is_signed                                             ? TileKind::kShortSigned
+         : schedule.steps() < kLongSegment * schedule.spills() ? TileKind::kShortShifted
+                                                               : TileKind::kLongShifted;
+  for (int32_t c = 0; c < channels.count; ++c) {
+    // sum x' q = sum u q + in_min * sum q; validated as the sum of the input that is all in_min.
+    const int64_t shift = is_signed ? 0 : spec.in_min * SumOfWeights(spec, channels.first + c);
+    bias[c] = static_cast<int32_t>(EffectiveBias(spec, channels.first + c) + shift);
+    multiplier[c] = spec.multiplier[channels.first + c];
+  }
+  return true;
+}
+
+PackedConv::PackedConv() = default;
+PackedConv::~PackedConv() = default;
+
+bool PackedConv::Init(const OpSpec& spec) {
+  spec_ = spec;
+  num_blocks_ = CountConvBlocks(spec);
+  blocks_.reset(new (std::nothrow) Block[num_blocks_]);
+  if (blocks_ == nullptr) return false;
+  for (size_t b = 0; b < num_blocks_; ++b) {
+    Block& block = blocks_[b];
+    if (!block.Init(spec, b)) return false;
+    block.first_step = num_steps_;
+    num_steps_ += block.schedule.steps();
+    (block.form == Form::kSigned ? any_signed_ : any_shifted_) = true;
+  }
+  spec_.weights = nullptr;  // the caller's; packed now
+  spec_.bias = nullptr;
+  return true;
+}
+
+size_t PackedConv::ScratchBytes(const StripPlan& plan) const {
+  size_t bytes;
+  const bool fits = MultiplySizes(plan.plane_bytes, Planes(), &bytes) &&
+                    !__builtin_add_overflow(bytes, OffsetBytes(), &bytes);
+  return fits ? bytes : SIZE_MAX;
+}
+
+void PackedConv::FillOffsets(const StripPlan& plan, int32_t* offsets) const {
+  const size_t row_bytes = plan.row_bytes * spec_.dilation_h;
+  for (size_t b = 0; b < num_blocks_; ++b) {
+    const Buffer<GroupPlace>& places = blocks_[b].places;
+    for (size_t s = 0; s < places.size(); ++s) {
+      *offsets++ = static_cast<int32_t>(places[s].row * row_bytes + places[s].column);
+    }
+  }
+}
+
+void PackedConv::Run(const StripPlan& plan, const int8_t* in, const OutputGrid& out,
+                     void* scratch) const {
+  auto* memory = static_cast<uint8_t*>(scratch);
+  StripPlanes planes;
+  for (uint8_t** plane :
+       {any_shifted_ ? &planes.shifted : nullptr, any_signed_ ? &planes.magnitude : nullptr,
+        any_signed_ ? &planes.value : nullptr}) {
+    if (plane == nullptr) continue;
+    *plane = memory;
+    memory += plan.plane_bytes;
+  }
+  int32_t* offsets = nullptr;
+  if (OffsetBytes() != 0) {
+    offsets = reinterpret_cast<int32_t*>(memory);
+    FillOffsets(plan, offsets);
+  }
+  for (int64_t n = 0; n < plan.input.n; ++n) {
+    for (int64_t row = 0; row < plan.y.out; row += plan.strip_rows) {
+      const int64_t rows = std::min(plan.strip_rows, plan.y.out - row);
+      FillStrip(spec_, plan, in, n, row, rows, planes);
+      RunStrip(plan, planes, offsets, rows, out, out.first + n * out.image + row * out.row);
+    }
+  }
+}
+
+void PackedConv::RunStrip(const StripPlan& plan, const StripPlanes& planes, const int32_t* offsets,
+                          int64_t out_rows, const OutputGrid& grid, int8_t* out) const {
+  const OutputRange range = OutputRangeOf(spec_);
+  const int64_t pixels = out_rows * plan.x.out;
+  // Tiles step from pixel to pixel: they go on into the next row where it begins a step further.
+  const bool even = grid.row == plan.x.out * grid.pixel;
+  ptrdiff_t places[kChunkPixels];  // of the chunk's pixels in a plane
+  int64_t x = 0;
+  size_t row_start = 0;
+  for (int64_t done = 0; done < pixels;) {
+    const int64_t left = even ? pixels - done : plan.x.out - x;
+    const int chunk = static_cast<int>(std::min<int64_t>(kChunkPixels, left));
+    int8_t* const first_out = out + done / plan.x.out * grid.row + x * grid.pixel;
+    for (int i = 0; i < chunk; ++i) {
+      places[i] = row_start + x * plan.x.stride * plan.pixel_bytes;
+      if (++x == plan.x.out) {
+        x = 0;
+        row_start += plan.y.stride * plan.row_bytes;
+      }
+    }
+    for (size_t b = 0; b < num_blocks_; ++b) {
+      const Block& block = blocks_[b];
+      const ConvBlock packed = {
+          block.schedule.packed().data(),
+          offsets == nullptr ? block.columns.data() : offsets + block.first_step,
+          block.schedule.segments(),
+          block.schedule.segment_kinds(),
+          block.bias,
+          block.multiplier,
+          block.channels.count,
+      };
+      const uint8_t* plane = (block.form == Form::kSigned ? planes.magnitude : planes.shifted) +
+                             block.channels.first_operand;
+      const int height = TilePixels(block.tile);
+      for (int first = 0; first < chunk; first += height) {
+        const int count = std::min(height, chunk - first);
+        FindConvTile(block.tile, count, block.channels.count)(
+            packed,
+            ConvTile{plane, places + first, static_cast<ptrdiff_t>(plan.plane_bytes),
+                     first_out + first * grid.pixel + block.channels.first, grid.pixel},
+            range);
+      }
+    }
+    done += chunk;
+  }
+}
+
+void PackedConv::AddTo(OpReport* report) const {
+  for (size_t b = 0; b < num_blocks_; ++b) {
+    const Schedule& schedule = blocks_[b].schedule;
+    report->steps += schedule.steps();
+    report->spills += schedule.spills();
+    report->extra_steps += schedule.extra_steps();
+    report->packed_bytes += schedule.packed().bytes();
+  }
+}
+
+}  // namespace accq

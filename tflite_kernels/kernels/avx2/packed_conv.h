@@ -1,0 +1,56 @@
+// Convolution weights packed for the layout k4n16 (conv_layout.h), and the loops over strips,
+// pixels and channel blocks around the inner ones of conv_tile.h.
+#ifndef ACCQ_KERNELS_AVX2_PACKED_CONV_H_
+#define ACCQ_KERNELS_AVX2_PACKED_CONV_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "kernels/avx2/strip.h"
+#include "kernels/op.h"
+
+namespace accq {
+
+// Where outputs go: bytes from one to its neighbour.
+struct OutputGrid {
+  int8_t* first;
+  ptrdiff_t pixel, row, image;
+};
+
+class PackedConv {
+ public:
+  PackedConv();
+  ~PackedConv();
+
+  // Copies what it needs of the spec; false when memory runs out.
+  [[nodiscard]] bool Init(const OpSpec& spec);
+
+  // Without weights and bias, which are packed.
+  const OpSpec& spec() const { return spec_; }
+
+  // Bytes of scratch that Run needs; SIZE_MAX when it would overflow.
+  size_t ScratchBytes(const StripPlan& plan) const;
+  void Run(const StripPlan& plan, const int8_t* in, const OutputGrid& out, void* scratch) const;
+
+  // Adds to the figures of `report`.
+  void AddTo(OpReport* report) const;
+
+ private:
+  struct Block;
+
+  size_t Planes() const { return (any_shifted_ ? 1 : 0) + (any_signed_ ? 2 : 0); }
+  size_t OffsetBytes() const { return spec_.filter_h == 1 ? 0 : num_steps_ * sizeof(int32_t); }
+  void FillOffsets(const StripPlan& plan, int32_t* offsets) const;
+  void RunStrip(const StripPlan& plan, const StripPlanes& planes, const int32_t* offsets,
+                int64_t out_rows, const OutputGrid& grid, int8_t* out) const;
+
+  OpSpec spec_;
+  std::unique_ptr<Block[]> blocks_;
+  size_t num_blocks_ = 0, num_steps_ = 0;
+  bool any_shifted_ = false, any_signed_ = false;
+};
+
+}  // namespace accq
+
+#endif  // ACCQ_KERNELS_AVX2_PACKED_CONV_H_
