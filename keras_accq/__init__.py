@@ -49,6 +49,8 @@ _EXPORTS = {
     "load_model": "loading",
     "exclude_from_weight_decay": "weight_decay",
     "summary": "summary",
+    "Recipe": "recipe",
+    "recipe_of": "reuse",
 }
 
 __all__ = ["__version__", *_EXPORTS]
@@ -73,6 +75,8 @@ if TYPE_CHECKING:
     from keras_accq.quantizers.axe import AXE as AXE
     from keras_accq.quantizers.round import Round as Round
     from keras_accq.quantizers.type_bound import TypeBound as TypeBound
+    from keras_accq.recipe import Recipe as Recipe
+    from keras_accq.reuse import recipe_of as recipe_of
     from keras_accq.runtime import Interpreter as Interpreter
     from keras_accq.runtime import delegate_path as delegate_path
     from keras_accq.runtime import load_delegate as load_delegate

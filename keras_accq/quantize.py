@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_accq import widths
+from keras_accq import reuse, widths
 from keras_accq.calibration import measure
 from keras_accq.graph.absorb import absorb_batch_norms
 from keras_accq.graph.build import build
@@ -23,18 +23,18 @@ from keras_accq.graph.supported import Kind, check, kind
 from keras_accq.layers.kernels import to_matrix
 from keras_accq.ptq.axe import post_train
 from keras_accq.ptq.data import RepeatableData
+from keras_accq.ptq.input_bits import choose as choose_input_bits
 from keras_accq.quantizers import methods
 from keras_accq.ranges import check_rule
+from keras_accq.recipe import SCHEMES, Recipe
 from keras_accq.settings import LayerSettings, resolve
 
 Range = tuple[float, float]
 
-SCHEMES = ("free", "fixed_point")
-
 
 def quantize(
     model: keras.Model,
-    acc_bits: int = 16,
+    acc_bits: int | None = None,
     *,
     method: Any = "a2q",
     weight_bits: int | None = None,
@@ -46,6 +46,7 @@ def quantize(
     input_range: Range | Mapping[str, Range] | None = None,
     activation_range: str = "mse",
     scheme: str = "free",
+    recipe: Recipe | None = None,
     **method_options: Any,
 ) -> keras.Model:
     """A trainable copy of a model whose dot products fit accumulators of `acc_bits` bits.
@@ -55,7 +56,7 @@ def quantize(
 
     Args:
         model: A built Keras 3 Sequential or Functional model.
-        acc_bits: P, 2..32.
+        acc_bits: P, 2..32; None for 16, or what the recipe says.
         method: A name from `quantizers.methods`, such as "a2q", or a method object such as
             `A2Q(regularization=1e-3)`.
         weight_bits: M, 2..8; None lets the fill rule choose it for each layer.
@@ -75,6 +76,9 @@ def quantize(
         scheme: "free" scales, or "fixed_point": all scales, of weights and activations, are powers
             of two, in training and in the file. BatchNormalization is folded into the layers
             before it first, as its factors are no powers of two.
+        recipe: What to make of each layer, from `accq.search` or `accq.recipe_of`, instead of all
+            other arguments but `calibration_data`, which only post-training methods need then. From
+            the same float weights come the same integers.
         **method_options: Options of the method, if it is given by its name.
 
     Returns:
@@ -83,8 +87,32 @@ def quantize(
     Raises:
         UnsupportedModelError: Some layers can not be quantized; the text lists all of them.
         BudgetError: An accumulator does not hold a single product.
-        TypeError, ValueError: Bad arguments or weights.
+        TypeError, ValueError: Bad arguments or weights; a recipe for another model, or one that
+            other arguments contradict.
     """
+    if recipe is not None:
+        if not isinstance(recipe, Recipe):
+            raise TypeError(
+                f"recipe: expected a Recipe, received {recipe!r}; Recipe.load reads a file"
+            )
+        widths_given = {
+            "acc_bits": acc_bits,
+            "weight_bits": weight_bits,
+            "input_bits": input_bits,
+            "tile": tile,
+        }
+        others = {
+            "method": method != "a2q",
+            "exclude": bool(exclude),
+            "overrides": overrides is not None,
+            "input_range": input_range is not None,
+            "activation_range": activation_range != "mse",
+            "scheme": scheme not in ("free", recipe.scheme),
+            **dict.fromkeys(method_options, True),
+        }
+        reuse.check_arguments(recipe, widths_given, [name for name in others if others[name]])
+        return _follow(recipe, model, calibration_data)
+    acc_bits = 16 if acc_bits is None else acc_bits
     method = methods.get(method, **method_options)
     defaults = LayerSettings(acc_bits, weight_bits, input_bits, tile, method)
     if scheme not in SCHEMES:
@@ -115,6 +143,11 @@ def quantize(
         if calibration_data is None
         else measure(graph, groups, calibration_data)
     )
+    solved = (
+        choose_input_bits(graph, groups, settings, measurements, calibration_data)
+        if post_training
+        else [None] * len(groups)
+    )
     kernels = {node.name: _matrix(node.layer) for node in compute}
     chosen = [
         widths.choose(
@@ -125,12 +158,32 @@ def quantize(
             input_ranges.get(id(group)),
             power_of_two,
             activation_range,
+            bits,
         )
-        for group, measurement in zip(groups, measurements, strict=True)
+        for group, measurement, bits in zip(groups, measurements, solved, strict=True)
     ]
     qmodel = build(graph, groups, chosen, power_of_two)
     if post_training:
         post_train(graph, qmodel, calibration_data)
+    return qmodel
+
+
+def _follow(recipe: Recipe, model: keras.Model, calibration_data: Any) -> keras.Model:
+    graph = read(model)
+    check(graph)
+    power_of_two = recipe.scheme == "fixed_point"
+    if power_of_two:
+        graph = absorb_batch_norms(graph)
+    groups = find(graph)
+    reuse.check(recipe, graph, groups)
+    chosen = [reuse.group_widths(recipe, group) for group in groups]
+    post_training = any(
+        layer.method.post_training for group in chosen for layer in group.layers.values()
+    )
+    data = RepeatableData(graph, calibration_data) if post_training else None
+    qmodel = build(graph, groups, chosen, power_of_two)
+    if data is not None:
+        post_train(graph, qmodel, data)
     return qmodel
 
 

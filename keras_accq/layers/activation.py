@@ -29,6 +29,14 @@ class ActivationQuantizer(keras.layers.Layer):
         clip: With `observe`, the range ends at this many root mean squares of the nonzero values:
             at few bits the largest value is a wasteful end. None for the smallest and largest.
         power_of_two: Whether the grid is fixed point: see `quantizers.grids`.
+        learn: Whether training learns the scale, starting from the range set, by the gradient that
+            rounding and clipping have in it (LSQ: Esser et al., arXiv 1902.08153, section 2.1;
+            here of a factor's logarithm, so that a scale stays positive).
+
+    Raises:
+        TypeError, ValueError: Bad bits.
+        ValueError: `learn` with `observe`, which sets the scale in training too, or with
+            `power_of_two`.
     """
 
     def __init__(
@@ -37,14 +45,18 @@ class ActivationQuantizer(keras.layers.Layer):
         observe: bool = True,
         clip: float | None = None,
         power_of_two: bool = False,
+        learn: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         operand_range(bits)
+        if learn and (observe or power_of_two):
+            raise ValueError("learn: a scale that is observed or a power of two can not be learned")
         self.bits = int(bits)
         self.observe = observe
         self.clip = clip
         self.power_of_two = power_of_two
+        self.learn = learn
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -53,6 +65,7 @@ class ActivationQuantizer(keras.layers.Layer):
             "observe": self.observe,
             "clip": self.clip,
             "power_of_two": self.power_of_two,
+            "learn": self.learn,
         }
 
     def _add_scalar(self, name: str, value: str) -> Any:
@@ -74,6 +87,10 @@ class ActivationQuantizer(keras.layers.Layer):
         if self.observe:
             self.low = self._add_scalar("low", "zeros")
             self.high = self._add_scalar("high", "zeros")
+        if self.learn:
+            self.log2_gain = self.add_weight(
+                name="log2_gain", shape=(), initializer="zeros", autocast=False, dtype="float32"
+            )
 
     def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
@@ -107,10 +124,16 @@ class ActivationQuantizer(keras.layers.Layer):
             self.check_observed()
         bits = self.bits if narrow else 8
         rounded = fake_quantize_average if requantize else fake_quantize
-        quantized = rounded(
-            x, ops.convert_to_tensor(self.scale), ops.convert_to_tensor(self.zero_point), bits
-        )
+        quantized = rounded(x, self._current_scale(), ops.convert_to_tensor(self.zero_point), bits)
         return ops.cast(quantized, self.compute_dtype)
+
+    def _current_scale(self) -> Any:
+        scale = ops.convert_to_tensor(self.scale)
+        return scale * ops.exp2(ops.convert_to_tensor(self.log2_gain)) if self.learn else scale
+
+    def parameters_without_decay(self) -> list[Any]:
+        """What weight decay would pull toward a value that means nothing."""
+        return [self.log2_gain] if self.learn else []
 
     def _observe(self, x: Any) -> None:
         low, high = ops.min(x), ops.max(x)
@@ -142,6 +165,8 @@ class ActivationQuantizer(keras.layers.Layer):
         if self.observe:
             self.low.assign(low)
             self.high.assign(high)
+        if self.learn:
+            self.log2_gain.assign(0.0)
 
     def spanned(self) -> tuple[float, float]:
         """The real values (low, high) that the N-bit operand spans.
@@ -159,13 +184,14 @@ class ActivationQuantizer(keras.layers.Layer):
         Raises:
             ValueError: It was not, naming the layer and with it the tensor.
         """
-        if not self._read_observed():
+        if not self.has_range():
             raise ValueError(
                 f"{self.name}: no range was ever observed for this tensor. Train the model for "
                 "some batches, or quantize with calibration_data (and input_range for its inputs)"
             )
 
-    def _read_observed(self) -> bool:
+    def has_range(self) -> bool:
+        """Whether the range was set or observed."""
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
@@ -178,8 +204,12 @@ class ActivationQuantizer(keras.layers.Layer):
         """The scale and the zero point of the group's int8 tensors.
 
         Raises:
-            ValueError: As check_observed.
+            ValueError: As check_observed, or a learned scale that is no positive number.
         """
         self.check_observed()
-        scale = np.float32(ops.convert_to_numpy(self.scale))
+        scale = np.float32(ops.convert_to_numpy(self._current_scale()))
+        if not (np.isfinite(scale) and scale > 0):
+            raise ValueError(
+                f"{self.name}: expected a positive scale, training made it {scale}; did it diverge?"
+            )
         return scale, int(ops.convert_to_numpy(self.zero_point))

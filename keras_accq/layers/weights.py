@@ -152,6 +152,11 @@ class QuantizedWeights(keras.layers.Layer):
         q = from_matrix(self, np.rint(integers).astype(np.int8))
         return q, scale.astype(np.float32)
 
+    def log2_scales(self) -> NDArray[np.float32]:
+        """Base-2 logarithms of the scales of a constrained layer, float32 [channels]."""
+        values: NDArray[np.float32] = ops.convert_to_numpy(self._values()["log2_scale"])
+        return values
+
     def set_float_weights(
         self, kernel: NDArray[Any], bias: NDArray[Any] | None, scales: NDArray[Any]
     ) -> None:
