@@ -22,7 +22,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_accq.quantizers.cells import cell_length, cell_sums, per_weight
+from keras_accq.quantizers.cells import additions, cell_sums, per_weight
 from keras_accq.quantizers.method import Method
 from keras_accq.quantizers.operands import Operands
 from keras_accq.quantizers.rounding import Cells, CentredTruncated, Truncated
@@ -119,14 +119,15 @@ def integers(v: Any, norm: Any, operands: Operands, radius: float) -> Any:
 
     ‖q‖₁ <= T holds exactly, not only up to rounding, for every result that is not NaN (as NaN and
     infinite weights give). With u = 2^-24 the unit roundoff, k the length of a cell, n its true
-    norm, and ^ for what float32 computes:
-      - n^ >= n·(1-u)^(k-1) for any order of the sum, as its terms have one sign (fused
+    norm, ^ for what float32 computes, and each weight going through at most m additions
+    (`cells.additions`; m >= 2√k - 2):
+      - n^ >= n·(1-u)^m for any order of the sums, as their terms have one sign (fused
         multiply-adds only help); numbers flushed to zero take off less than k·2^-36 of
         n^ >= 2^-90.
       - Each |v_i·c^| is at most |v_i|·R/n^·(1+u)^3 for c^ <= fl(R/n^).
-      - So Σ|v_i·c^| <= R·(1+u)^3·(1-u)^(1-k)·(1 + k·2^-36) <= R / (1 - (k+8)·2^-23), as long as
-        (k+8)·2^-23 <= 1/2.
-      - R = T·(1 - (k+8)·2^-23) keeps the sum at most T, and trunc and clip only shrink its terms.
+      - So Σ|v_i·c^| <= R·(1+u)^3·(1-u)^-m·(1 + k·2^-36) <= R / (1 - (m+10)·2^-23), as long as
+        (m+10)·2^-23 <= 1/2 and k <= 2^25.
+      - R = T·(1 - (m+10)·2^-23) keeps the sum at most T, and trunc and clip only shrink its terms.
     `norm` may be wrong in any way: it can only choose a smaller factor. In float64 the same holds
     with its own unit roundoff, 2^-53.
 
@@ -166,8 +167,8 @@ def scaled(v: Any, norm: Any, norms: Any, sums: Any, limits: Any, operands: Oper
 
 
 def safe(radius: float, v: Any, operands: Operands) -> float:
-    """R of the proof in `integers`: a little less than T, by the length of the cells of v."""
-    return radius * (1 - (cell_length(v.shape[0], operands) + 8) * _epsilon(v))
+    """R of the proof in `integers`: less than T by what sums over the cells of v may lose."""
+    return radius * (1 - (additions(v.shape[0], operands) + 10) * _epsilon(v))
 
 
 def _epsilon(v: Any) -> float:

@@ -68,10 +68,10 @@ def integers(v: Any, norm: Any, operands: Operands) -> Any:
     The integers fit exactly, not only up to rounding, for every result that is not NaN, and
     whatever the centring computes. With c the float32 numbers that stand for v - μ, and p, n the
     true sums of a cell's positive ones and of its negative ones' magnitudes:
-      - Both are sums of terms of one sign, so p^ >= p·(1-u)^(k-1), and so with n (see
-        `a2q.integers`, also for u and for numbers flushed to zero).
+      - Both are sums of terms of one sign, so p^ >= p·(1-u)^m, and so with n (see `a2q.integers`,
+        also for u, m and numbers flushed to zero).
       - The factor is at most fl(R/max(p^, n^)). So the scaled positive terms sum to at most
-        R·(1+u)^3·(1-u)^(1-k)·(1 + k·2^-36) <= R / (1 - (k+8)·2^-23) = H, and the negative ones too:
+        R·(1+u)^3·(1-u)^-m·(1 + k·2^-36) <= R / (1 - (m+10)·2^-23) = H, and the negative ones too:
         that needs nothing of c but its signs.
       - Scaling by a positive factor, trunc and a symmetric clip keep signs and shrink magnitudes:
         Sp <= H and Sn <= H.
