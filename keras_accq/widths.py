@@ -93,6 +93,7 @@ def choose(
     input_range: tuple[float, float] | None,
     power_of_two: bool = False,
     activation_range: str = "mse",
+    solved_bits: int | None = None,
 ) -> GroupWidths:
     """Everything that the settings leave open, by the fill rule.
 
@@ -104,6 +105,8 @@ def choose(
         input_range: For model inputs, what the group's tensors can hold; None if not known.
         power_of_two: Only scales that are powers of two.
         activation_range: One of `ranges.RULES`.
+        solved_bits: N that a post-training method asks for where none is given; see
+            `ptq.input_bits`.
     """
     layers = {
         node.name: excluded(kernels[node.name].shape[1], power_of_two)
@@ -123,13 +126,13 @@ def choose(
                 kernels[name].T,
                 settings[name].acc_bits,
                 Partition.of_tile(settings[name].tile),
-                settings[name].weight_bits,
+                _weight_bits(settings[name]),
                 settings[name].method.rounding(depthwise[name]),
             )
             for name in constrained
         ],
         inputs=_inputs(group, measurement, input_range),
-        input_bits=input_bits,
+        input_bits=solved_bits if input_bits is None else input_bits,
         among=_ranges(measurement, input_range, activation_range, power_of_two),
         power_of_two=power_of_two,
         kept=(_KEPT_READING_DATA if group.is_data() else _KEPT) if trained else 1.0,
@@ -158,7 +161,21 @@ def choose(
     # Whoever gives an input's range means all of it. With 8 bits the least squared error gains
     # nothing from clipping what calibration saw, and what it did not see is clipped less.
     clipped = input_range is None and (few or activation_range == "percentile")
-    return GroupWidths(choice.input_bits, choice.input_range if clipped else full, None, layers)
+    return GroupWidths(
+        choice.input_bits,
+        choice.input_range if clipped else full,
+        None,
+        layers,
+        learn=trained and clipped and not power_of_two,
+    )
+
+
+def _weight_bits(layer: LayerSettings) -> int | None:
+    """M for the fill rule; None to choose it."""
+    if layer.weight_bits is None and layer.method.post_training:
+        # The search for scales does not need the limit: what fits the accumulator may use it all.
+        return fill.MAX_BITS
+    return layer.weight_bits
 
 
 def _ranges(
