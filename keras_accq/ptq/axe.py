@@ -5,6 +5,8 @@ whose layers before it are done, and from the float model; both run on the calib
 by batch, and only second moments are kept (`gram`). Layers that read the same tensor share a pass.
 """
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -19,28 +21,38 @@ from keras_accq.ptq.gram import Gram
 from keras_accq.ptq.layer import solve
 from keras_accq.quantizers.axe import AXE
 
+FloatArray = NDArray[np.float64]
 
-def post_train(graph: Graph, qmodel: keras.Model, data: RepeatableData) -> None:
-    """Gives all layers of a quantized model whose method is AXE their integers.
+
+def post_train(
+    graph: Graph,
+    qmodel: keras.Model,
+    data: RepeatableData,
+    names: Collection[str] | None = None,
+) -> None:
+    """Gives the layers of a quantized model whose method is AXE their integers.
 
     Args:
         graph: The float model.
         qmodel: The quantized model built of it, with all activation ranges set; changed in place.
         data: Calibration data.
+        names: Of the layers to solve; None for all.
 
     Raises:
         UnsupportedModelError: A kind of layer that AXE does not take.
         TypeError, ValueError: As `RepeatableData`.
     """
     quantized = read(qmodel)
-    for nodes in _passes(quantized):
+    for nodes in _passes(quantized, names):
         _Pass(graph, quantized, nodes).run(data)
 
 
-def _passes(quantized: Graph) -> list[list[Node]]:
+def _passes(quantized: Graph, names: Collection[str] | None) -> list[list[Node]]:
     """Layers to solve, in topological order; those that read one tensor together."""
     found: dict[int, list[Node]] = {}
     for node in quantized.nodes:
+        if names is not None and node.name not in names:
+            continue
         if isinstance(node.layer, QuantizedWeights) and isinstance(node.layer.method, AXE):
             found.setdefault(node.inputs[0], []).append(node)
     return list(found.values())
@@ -51,14 +63,20 @@ class _Pass:
 
     def __init__(self, graph: Graph, quantized: Graph, nodes: list[Node]) -> None:
         by_name = {node.name: node for node in graph.nodes}
-        consumers = quantized.consumers()
+        consumers = graph.consumers()
         # Built on the models' own symbolic tensors: none of their layers is called anew.
         self._float_probe = keras.Model(
             graph.inputs_struct, graph.tensors[by_name[nodes[0].name].inputs[0]]
         )
         self._probe = keras.Model(quantized.inputs_struct, quantized.tensors[nodes[0].inputs[0]])
+        layers = {node.name: node.layer for node in quantized.nodes}
         self._layers = [
-            _Layer(by_name[node.name].layer, node.layer, consumers[node.output]) for node in nodes
+            _Layer(
+                by_name[node.name].layer,
+                node.layer,
+                [(r.layer, layers[r.name]) for r in consumers[by_name[node.name].output]],
+            )
+            for node in nodes
         ]
 
     def run(self, data: RepeatableData) -> None:
@@ -76,14 +94,22 @@ def _numpy(tensor: Any) -> NDArray[Any]:
 
 
 class _Layer:
-    """One layer's moments on the way to its integers."""
+    """One layer's moments on the way to its integers.
 
-    def __init__(self, float_layer: Any, layer: Any, readers: list[Node]) -> None:
+    Args:
+        float_layer: The layer in the float model.
+        layer: And in the quantized one.
+        readers: The layers that read its output, in both.
+    """
+
+    def __init__(self, float_layer: Any, layer: Any, readers: list[tuple[Any, Any]]) -> None:
         self._layer = layer
         self._method: AXE = layer.method
         self._geometry = Geometry(layer)
         self._weights = self._geometry.grouped(_numpy(float_layer.kernel))
-        self._offset = _offset_taker(layer, readers) if self._method.bias_correction else None
+        self._offset = (
+            _offset(float_layer, layer, readers) if self._method.bias_correction else None
+        )
         self._gram = Gram(self._weights, cross=self._method.algorithm == "gpfq")
 
     def gather(self, inputs: NDArray[Any], floats: NDArray[Any]) -> None:
@@ -112,16 +138,33 @@ class _Layer:
             # Of the scales as float32 has them.
             _, scales = self._layer.quantized_kernel()
             weights = solution.q * scales.astype(np.float64).reshape(len(solution.q), 1, -1)
-            variable, sign = self._offset
-            change = sign * moments.mean_error(weights).reshape(-1)
-            variable.assign(_numpy(variable) + change.astype(np.float32))
+            self._offset.set(moments.mean_error(weights).reshape(-1))
 
 
-def _offset_taker(layer: Any, readers: list[Node]) -> tuple[Any, int] | None:
-    """The variable that takes up a constant of the layer's output, and its sign; or None."""
+@dataclass(frozen=True)
+class _Offset:
+    """What takes up a constant in a layer's output.
+
+    Attributes:
+        source: The variable in the float model.
+        variable: The same in the quantized one.
+        sign: 1 for a bias, -1 for a mean.
+    """
+
+    source: Any
+    variable: Any
+    sign: int
+
+    def set(self, change: FloatArray) -> None:
+        self.variable.assign(_numpy(self.source) + (self.sign * change).astype(np.float32))
+
+
+def _offset(float_layer: Any, layer: Any, readers: list[tuple[Any, Any]]) -> _Offset | None:
+    """The layer's bias, or the mean of the BatchNormalization that reads it; None without."""
     if layer.bias is not None:
-        return layer.bias, 1
-    norm = readers[0].layer if len(readers) == 1 else None
-    if isinstance(norm, keras.layers.BatchNormalization):
-        return norm.moving_mean, -1
+        return _Offset(float_layer.bias, layer.bias, 1)
+    if len(readers) == 1:
+        float_norm, norm = readers[0]
+        if isinstance(norm, keras.layers.BatchNormalization):
+            return _Offset(float_norm.moving_mean, norm.moving_mean, -1)
     return None
