@@ -23,7 +23,7 @@ from keras_accq import ranges
 from keras_accq.bounds import ALL, Partition, check_acc_bits, operand_range
 from keras_accq.errors import BudgetError
 from keras_accq.quantizers.grids import grid
-from keras_accq.quantizers.rounding import Cells, Rounding, Truncated, l1_radius
+from keras_accq.quantizers.rounding import Cells, Rounding, Truncated
 
 FloatArray = NDArray[np.float64]
 Distribution = Literal["half_normal", "normal", "uniform"]
@@ -407,7 +407,7 @@ def _warn_of_zeros(
     sparse = [
         f"{layer.name} starts with {choice.zeros:.1%} zeros (N={input_bits}, "
         f"M={choice.weight_bits}, K={np.shape(layer.weights)[1]}, "
-        f"budget {int(l1_radius(layer.acc_bits, input_bits))} at P={layer.acc_bits})"
+        f"budget {int(layer.rounding.radius(layer.acc_bits, input_bits))} at P={layer.acc_bits})"
         for layer, choice in zip(layers, choices, strict=True)
         if choice.zeros > ZEROS_TO_WARN_OF
     ]

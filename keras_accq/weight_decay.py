@@ -1,14 +1,14 @@
-"""Keeping weight decay away from scales, norms and biases."""
+"""Keeping weight decay away from scales, ranges, norms and biases."""
 
 from typing import Any
 
 import keras
 
-from keras_accq.layers import QuantizedWeights
+from keras_accq.layers import ActivationQuantizer, QuantizedWeights
 
 
 def exclude_from_weight_decay(optimizer: Any, model: keras.Model) -> None:
-    """Excludes a quantized model's scales, norms and biases from an optimizer's weight decay.
+    """Keeps an optimizer's weight decay off a quantized model's scales, ranges, norms and biases.
 
     They are logarithms and offsets: decay would pull scales to 1 instead of making weights small
     (A2Q, arXiv 2308.13504, decays none of them). Call it before the optimizer is built, which is
@@ -21,8 +21,9 @@ def exclude_from_weight_decay(optimizer: Any, model: keras.Model) -> None:
     Raises:
         ValueError: The optimizer is built already, or the model has no quantized layers.
     """
-    layers = [layer for layer in model.layers if isinstance(layer, QuantizedWeights)]
-    if not layers:
+    quantized = (QuantizedWeights, ActivationQuantizer)
+    layers = [layer for layer in model.layers if isinstance(layer, quantized)]
+    if not any(isinstance(layer, QuantizedWeights) for layer in layers):
         raise ValueError(
             f"model {model.name!r} has no quantized layers; expected one from accq.quantize"
         )

@@ -182,3 +182,24 @@ def test_refuses_bad_arguments() -> None:
         choose([LayerStats("conv", good, 16)], inputs="cauchy")
     with pytest.raises(ValueError, match="finite"):
         choose([LayerStats("conv", good, 16)], inputs=[])
+
+
+def test_training_makes_up_for_weights_but_not_for_inputs() -> None:
+    rng = np.random.default_rng(0)
+    pixels = np.clip(np.rint(rng.normal(120, 60, 4000)), 0, 255)
+    stats = [LayerStats("first", rng.uniform(-1, 1, (16, 27)), 16)]
+    untrained = choose(stats, inputs=pixels)
+    trained = choose(stats, inputs=pixels, kept=0.03)
+    # Eight bits hold pixels exactly, which is worth fewer and coarser weights.
+    assert untrained.input_bits < trained.input_bits == 8
+    assert trained.layers[0].error > untrained.layers[0].error
+    # Where eight bits leave hardly any weights, no training makes up for them.
+    narrow = [LayerStats("first", rng.normal(size=(16, 27)), 11)]
+    assert choose(narrow, inputs=pixels, kept=0.03).input_bits < 7
+
+
+def test_constant_inputs_have_widths() -> None:
+    weights = np.random.default_rng(0).normal(size=(4, 9))
+    for value in (0.0, 3.0, -2.0):
+        for kept in (1.0, 0.1):
+            choose([LayerStats("l", weights, 16)], inputs=np.full(100, value), kept=kept)

@@ -87,3 +87,20 @@ def test_conflicting_input_widths_are_named() -> None:
     wanted = {"a": LayerSettings(input_bits=4), "b": LayerSettings(input_bits=5)}
     with pytest.raises(ValueError, match=r"'relu' share one width.*'a': 4"):
         widths.check([_group()], wanted)
+
+
+def test_ranges_are_learned_where_training_measured_and_clips_them() -> None:
+    assert _choose(_MEASURED, input_bits=4).learn
+    assert not _choose(_MEASURED, input_bits=4, method="axe").learn
+    assert not _choose(_MEASURED, (0.0, 255.0), input_bits=4).learn
+    assert not _choose(input_bits=4).learn
+    assert not _choose(_MEASURED, input_bits=8, acc_bits=20).learn
+
+
+def test_methods_that_train_take_wider_inputs() -> None:
+    kernels = {name: np.random.default_rng(1).normal(size=(576, 8)) for name in "ab"}
+    bits = {}
+    for method in ("a2q", "round", "axe"):
+        wanted = {name: LayerSettings(method=method) for name in "ab"}
+        bits[method] = widths.choose(_group(), wanted, kernels, _MEASURED, None).bits
+    assert bits["axe"] < bits["a2q"]

@@ -145,6 +145,7 @@ class Builder:
             observe=chosen.range is None,
             clip=chosen.clip,
             power_of_two=self._power_of_two,
+            learn=chosen.learn,
             name=name,
         )
 

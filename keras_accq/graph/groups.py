@@ -7,6 +7,8 @@ input's scale through, Concatenate has one for all its tensors, and Softmax has 
 
 from dataclasses import dataclass, field
 
+import keras
+
 from keras_accq.graph.nodes import Graph, Node
 from keras_accq.graph.supported import Kind, has_relu, has_softmax, kind
 
@@ -34,6 +36,13 @@ class Group:
     def never_negative(self) -> bool:
         """Whether the values come from ReLUs."""
         return all(has_relu(node.layer) for node in self.sources)
+
+    def is_data(self) -> bool:
+        """Whether the values are the model's inputs, rescaled at most."""
+        return all(
+            isinstance(node.layer, keras.layers.InputLayer) or kind(node.layer) is Kind.RESCALING
+            for node in self.sources
+        )
 
 
 def find(graph: Graph) -> list[Group]:

@@ -89,6 +89,17 @@ def test_rescaling_softmax_and_global_average() -> None:
     }
 
 
+def test_an_average_of_the_whole_map_has_a_scale_of_its_own() -> None:
+    def whole(x):
+        return L.Conv2D(2, 1, name="c")(L.AveragePooling2D(8, name="mean")(x))
+
+    def corner(x):
+        return L.Conv2D(2, 1, name="c")(L.AveragePooling2D(7, strides=7, name="mean")(x))
+
+    assert _groups(whole) == {"x": (["x"], []), "mean": (["mean"], ["c"]), "c": (["c"], [])}
+    assert _groups(corner) == {"x": (["x"], ["c"]), "c": (["c"], [])}
+
+
 def test_never_negative() -> None:
     inputs = keras.Input((8, 8, 3))
     a = L.Conv2D(4, 1, activation="relu", name="a")(inputs)
@@ -110,3 +121,11 @@ def test_only_narrow() -> None:
     names = {node.name for node in (*graph.inputs, *graph.nodes) if node.output in narrow}
     # b's output is also added, c's only so; the sum is the model's output; a takes 8 bits.
     assert names == {"a", "pool"}
+
+
+def test_is_data() -> None:
+    inputs = keras.Input((8, 8, 3), name="x")
+    groups = find(
+        read(keras.Model(inputs, L.ReLU(name="r")(L.Conv2D(4, 1)(L.Rescaling(2.0)(inputs)))))
+    )
+    assert [group.is_data() for group in groups] == [True, False]

@@ -138,3 +138,67 @@ def test_the_spanned_range_restores_the_grid_exactly(bits: int, power_of_two: bo
         first.set_range(low, high)
         second.set_range(*first.spanned())
         assert second.quantization() == first.quantization()
+
+
+def _learning(**arguments) -> ActivationQuantizer:
+    layer = _built(bits=4, observe=False, learn=True, **arguments)
+    layer.set_range(0, 1.5)
+    return layer
+
+
+def test_a_learned_scale_starts_at_the_range_set_and_follows_its_gradient() -> None:
+    layer = _learning()
+    fixed = _built(bits=4, observe=False)
+    fixed.set_range(0, 1.5)
+    assert layer.quantization() == fixed.quantization()
+    # Beyond the range the output is 15·s, so that s·d/ds is 15·s; inside, (round(u) - u)·s.
+    for value, wanted in ((40.0, 1.5), (0.56, (6 - 5.6) * 0.1), (-1.0, 0.0)):
+        with tf.GradientTape() as tape:
+            y = tf.reduce_sum(layer(np.float32([[value]]), narrow=True))
+        (gradient,) = tape.gradient(y, [layer.log2_gain.value])
+        assert float(gradient) == pytest.approx(wanted * np.log(2), abs=1e-5)
+    layer.log2_gain.assign(1.0)
+    assert layer.quantization()[0] == pytest.approx(2 * fixed.quantization()[0])
+    np.testing.assert_allclose(layer(np.float32([[40]]), narrow=True), [[3.0]], rtol=1e-6)
+    low, high = layer.spanned()
+    layer.set_range(low, high)
+    assert layer.spanned() == (low, high)
+    assert float(layer.log2_gain) == 0
+
+
+def test_training_widens_a_range_that_clips() -> None:
+    inputs = keras.Input((4,))
+    layer = ActivationQuantizer(4, observe=False, learn=True, name="q")
+    model = keras.Model(inputs, layer(inputs, narrow=True))
+    layer.set_range(0, 1)
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    x = np.random.default_rng(0).uniform(0, 4, (64, 4)).astype(np.float32)
+    before = model.evaluate(x, x, verbose=0)
+    model.fit(x, x, epochs=60, verbose=0)
+    assert layer.spanned()[1] == pytest.approx(4, abs=0.4)
+    assert model.evaluate(x, x, verbose=0) < before / 50
+
+
+def test_a_learned_scale_survives_saving(tmp_path) -> None:
+    inputs = keras.Input((4,))
+    layer = ActivationQuantizer(4, observe=False, learn=True, name="q")
+    model = keras.Model(inputs, layer(inputs))
+    layer.set_range(0, 1)
+    layer.log2_gain.assign(0.3)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert loaded.get_layer("q").quantization() == layer.quantization()
+
+
+@pytest.mark.parametrize("gain", [np.nan, -300.0, 300.0])
+def test_a_scale_that_diverged_is_refused(gain: float) -> None:
+    layer = _learning()
+    layer.log2_gain.assign(gain)
+    with pytest.raises(ValueError, match="relu_quantizer: expected a positive scale"):
+        layer.quantization()
+
+
+def test_only_fixed_ranges_are_learned() -> None:
+    for conflict in ({"observe": True}, {"observe": False, "power_of_two": True}):
+        with pytest.raises(ValueError, match="learn"):
+            ActivationQuantizer(4, learn=True, **conflict)
