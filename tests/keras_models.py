@@ -36,7 +36,7 @@ def sequential() -> keras.Model:
                 L.ReLU(name="relu1"),
                 L.MaxPooling2D(name="pool1"),
                 L.Conv2D(12, 3, activation="relu", name="conv2"),
-                L.AveragePooling2D(2, name="pool2"),
+                L.AveragePooling2D((2, 1), name="pool2"),
                 L.Flatten(name="flatten"),
                 L.Dropout(0.2, name="dropout"),
                 L.Dense(5, activation="softmax", name="dense"),

@@ -66,8 +66,19 @@ def kind(layer: Any) -> Kind | None:
     """How a layer treats scales, or None for an unsupported one (`layer_problem` says why)."""
     if type(layer) is keras.layers.Activation:
         return _ACTIVATIONS.get(layer.activation)
+    if type(layer) is keras.layers.AveragePooling2D and averages_all(layer):
+        return Kind.GLOBAL_AVERAGE
     # Exact types: what a subclass computes is not known.
     return _KINDS.get(type(layer))
+
+
+def averages_all(layer: Any) -> bool:
+    """Whether an AveragePooling2D averages its whole input, as a GlobalAveragePooling2D does.
+
+    Averages of many values span far less than the values: on a scale of their own they lose less.
+    TFLite's MEAN changes the scale, its AVERAGE_POOL_2D does not.
+    """
+    return layer.padding == "valid" and tuple(layer.input.shape[1:3]) == tuple(layer.pool_size)
 
 
 def has_relu(layer: Any) -> bool:

@@ -275,7 +275,8 @@ class Exporter:
 
     def _global_average(self, layer: Any, x: "_Value | _Waiting") -> _Value:
         value = self._whole(layer, x)
-        return _Value(tf.reduce_mean(value.tensor, [1, 2], keepdims=layer.keepdims))
+        keepdims = isinstance(layer, keras.layers.AveragePooling2D) or layer.keepdims
+        return _Value(tf.reduce_mean(value.tensor, [1, 2], keepdims=keepdims))
 
     def _softmax(self, layer: Any, x: "_Value | _Waiting") -> _Value:
         return _Value(tf.nn.softmax(self._whole(layer, x).tensor))

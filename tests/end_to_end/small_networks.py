@@ -31,6 +31,18 @@ def dilated_groups():
     return keras.Model(inputs, x)
 
 
+def transposed():
+    x = inputs = keras.Input((6, 5, 3))
+    x = layers.Conv2DTranspose(8, 3, strides=2, padding="same", use_bias=False)(x)
+    x = y = layers.ReLU()(layers.BatchNormalization()(x))
+    # With SAME padding a file takes no kernel below the stride; here VALID is the same.
+    x = layers.Conv2DTranspose(6, (1, 2), strides=(2, 3), padding="same", activation="relu6")(x)
+    y = layers.Conv2DTranspose(4, (3, 4), strides=(2, 3), output_padding=0)(y)
+    x = layers.Conv2DTranspose(6, 2, activation="relu")(x)
+    x = layers.Conv2DTranspose(4, 3, padding="same")(layers.ZeroPadding2D(((0, 0), (0, 0)))(x))
+    return keras.Model(inputs, [x, y])
+
+
 def residual():
     x = inputs = keras.Input((8, 8, 3))
     x = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
@@ -38,7 +50,7 @@ def residual():
         y = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
         y = layers.BatchNormalization()(layers.Conv2D(8, 3, padding="same")(y))
         x = layers.ReLU()(layers.Add()([x, y]))
-    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Flatten()(layers.AveragePooling2D(8)(x))  # the whole map, as MLPerf Tiny writes it
     return keras.Model(inputs, layers.Dense(10)(x))
 
 
