@@ -71,6 +71,10 @@ class Rounding:
         """
         raise NotImplementedError
 
+    def radius(self, acc_bits: int, input_bits: int) -> float:
+        """The L1 norm that a cell's integers may have whatever their signs."""
+        return l1_radius(acc_bits, input_bits)
+
     def least_acc_bits(self, input_bits: int, weight_bits: int, length: int) -> int:
         """The narrowest accumulator that leaves any weight but 0.
 
@@ -107,7 +111,7 @@ class Truncated(Rounding):
     unsigned: bool = False
 
     def radius(self, acc_bits: int, input_bits: int) -> float:
-        """The L1 norm that a cell's integers may reach."""
+        """See `Rounding.radius`."""
         return l1_radius(acc_bits, input_bits) / (2 if self.unsigned else 1)
 
     def least_acc_bits(self, input_bits: int, weight_bits: int, length: int) -> int:

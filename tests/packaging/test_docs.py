@@ -10,7 +10,7 @@ import tflite_models
 from native_build import REPOSITORY
 
 README = REPOSITORY / "README.md"
-DOCUMENTS = [README, *sorted((REPOSITORY / "docs").glob("*.md"))]
+DOCUMENTS = [README, *sorted((REPOSITORY / "docs").rglob("*.md"))]
 # Folders of one machine: what they hold is nowhere else.
 _MACHINE_PATHS = re.compile(r"/(?:work|root|home/\w+)/")
 
