@@ -19,8 +19,8 @@ from keras_accq.settings import LayerSettings
 
 _INPUT_GRID = 4096
 
-# What training is expected to leave of the weights' squared error (`fill.choose`): see "Widths for
-# training" in docs/methods/README.md. A model adapts to the errors of its hidden tensors too, but
+# What training is expected to leave of the weights' squared error (`fill.choose`): see
+# docs/methods/widths.md. A model adapts to the errors of its hidden tensors too, but
 # what is lost of its input is lost.
 _KEPT = 0.1
 _KEPT_READING_DATA = 0.03
