@@ -5,7 +5,7 @@ Where the positive and the negative weights of a cell have one norm, neither bey
     H = L / (b' - a') = (2^(P-1) - 1) / (2^N - 1),
 
 inputs in [a, b] (a' = min(a, 0), b' = max(b, 0)) keep every sum within L. So the L1 norm may reach
-T₊ = 2H = (2^P - 2) / (2^N - 1) (equation 10), and each channel's weights are
+T₊ = 2H = (2^P - 2) / (2^N - 1), and each channel's weights are
 
     w = (v - μ)/‖v - μ‖₁ · min(g, s·T₊),    q = clip(trunc(w/s), ±(2^(M-1) - 1)),
 

@@ -35,7 +35,7 @@ def l1_radius(acc_bits: int, input_bits: int) -> float:
 def half_radius(acc_bits: int, input_bits: int) -> float:
     """What P bits leave for Sp and for Sn each: L / (2^N - 1).
 
-    Half of T₊ = (2^P - 2) / (2^N - 1) of A2Q+ (arXiv 2401.10432, equation 10): with neither sum
+    Half of T₊ = (2^P - 2) / (2^N - 1) of A2Q+ (arXiv 2401.10432): with neither sum
     beyond it, b'·Sp - a'·Sn <= (b' - a')·L / (2^N - 1) = L, and the same with signs exchanged.
     """
     low, high = operand_range(input_bits)
