@@ -5,8 +5,9 @@ tensors share a scale (`graph.groups`), measure them (`calibration`), choose wha
 open (`widths`), and build a new model (`graph.build`). Nothing is built before all is checked.
 """
 
+import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 from keras_accq import reuse, widths
 from keras_accq.calibration import measure
 from keras_accq.graph.absorb import absorb_batch_norms
-from keras_accq.graph.build import build
 from keras_accq.graph.groups import Group, find
 from keras_accq.graph.nodes import Graph, read
 from keras_accq.graph.supported import Kind, check, kind
 from keras_accq.layers.kernels import to_matrix
-from keras_accq.ptq.axe import post_train
+from keras_accq.plan import Plan, realize
+from keras_accq.ptq import auto
 from keras_accq.ptq.data import RepeatableData
+from keras_accq.ptq.equalize import equalize
 from keras_accq.ptq.input_bits import choose as choose_input_bits
 from keras_accq.quantizers import methods
 from keras_accq.ranges import check_rule
@@ -113,8 +115,27 @@ def quantize(
         reuse.check_arguments(recipe, widths_given, [name for name in others if others[name]])
         return _follow(recipe, model, calibration_data)
     acc_bits = 16 if acc_bits is None else acc_bits
+    limits: dict[str, Any] = {}
+    if method == "auto":
+        limits = {name: method_options.pop(name, value) for name, value in auto.OPTIONS.items()}
+        auto.check_arguments(**limits)
+        method = "axe"
     method = methods.get(method, **method_options)
     defaults = LayerSettings(acc_bits, weight_bits, input_bits, tile, method)
+    settings = functools.partial(resolve, defaults=defaults, exclude=exclude, overrides=overrides)
+    plan = _plan(model, settings, calibration_data, input_range, activation_range, scheme)
+    return auto.search(plan, **limits) if limits else realize(plan)
+
+
+def _plan(
+    model: keras.Model,
+    resolved: Callable[[list[str]], dict[str, LayerSettings]],
+    calibration_data: Any,
+    input_range: Range | Mapping[str, Range] | None,
+    activation_range: str,
+    scheme: str,
+) -> Plan:
+    """Everything checked, measured and chosen; the arguments are those of `quantize`."""
     if scheme not in SCHEMES:
         raise ValueError(f"scheme: expected one of {SCHEMES}, received {scheme!r}")
     check_rule(activation_range, calibration_data is not None)
@@ -124,7 +145,10 @@ def quantize(
     if power_of_two:
         graph = absorb_batch_norms(graph)
     compute = [node for node in graph.nodes if kind(node.layer) is Kind.COMPUTE]
-    settings = resolve([node.name for node in compute], defaults, exclude, overrides)
+    settings = resolved([node.name for node in compute])
+    if any(getattr(layer.method, "equalize", False) for layer in settings.values()):
+        graph = _equalized(graph, calibration_data)
+        compute = [node for node in graph.nodes if kind(node.layer) is Kind.COMPUTE]
     groups = find(graph)
     widths.check(groups, settings)
     input_ranges = _input_ranges(graph, groups, input_range)
@@ -138,7 +162,7 @@ def quantize(
         )
     if post_training:
         calibration_data = RepeatableData(graph, calibration_data)
-    measurements = (
+    measurements: list[Any] = (
         [None] * len(groups)
         if calibration_data is None
         else measure(graph, groups, calibration_data)
@@ -162,10 +186,8 @@ def quantize(
         )
         for group, measurement, bits in zip(groups, measurements, solved, strict=True)
     ]
-    qmodel = build(graph, groups, chosen, power_of_two)
-    if post_training:
-        post_train(graph, qmodel, calibration_data)
-    return qmodel
+    data = calibration_data if post_training else None
+    return Plan(graph, groups, chosen, settings, measurements, input_ranges, data, power_of_two)
 
 
 def _follow(recipe: Recipe, model: keras.Model, calibration_data: Any) -> keras.Model:
@@ -174,6 +196,8 @@ def _follow(recipe: Recipe, model: keras.Model, calibration_data: Any) -> keras.
     power_of_two = recipe.scheme == "fixed_point"
     if power_of_two:
         graph = absorb_batch_norms(graph)
+    if any(layer.options.get("equalize") for layer in recipe.layers):
+        graph = _equalized(graph, calibration_data)
     groups = find(graph)
     reuse.check(recipe, graph, groups)
     chosen = [reuse.group_widths(recipe, group) for group in groups]
@@ -181,10 +205,11 @@ def _follow(recipe: Recipe, model: keras.Model, calibration_data: Any) -> keras.
         layer.method.post_training for group in chosen for layer in group.layers.values()
     )
     data = RepeatableData(graph, calibration_data) if post_training else None
-    qmodel = build(graph, groups, chosen, power_of_two)
-    if data is not None:
-        post_train(graph, qmodel, data)
-    return qmodel
+    return realize(Plan(graph, groups, chosen, {}, [], {}, data, power_of_two))
+
+
+def _equalized(graph: Graph, calibration_data: Any) -> Graph:
+    return read(equalize(graph.model, RepeatableData(graph, calibration_data)))
 
 
 def _matrix(layer: Any) -> NDArray[np.float64]:
