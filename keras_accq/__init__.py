@@ -23,7 +23,9 @@ _EXPORTS = {
     "BudgetError": "errors",
     "ConversionError": "errors",
     "DelegateError": "errors",
+    "EvaluationError": "errors",
     "InvalidFileError": "errors",
+    "SearchInterrupted": "errors",
     "UnsupportedModelError": "errors",
     "Partition": "bounds",
     "Certificate": "certificate",
@@ -51,6 +53,7 @@ _EXPORTS = {
     "summary": "summary",
     "Recipe": "recipe",
     "recipe_of": "reuse",
+    "search": "search.search",
 }
 
 __all__ = ["__version__", *_EXPORTS]
@@ -62,7 +65,9 @@ if TYPE_CHECKING:
     from keras_accq.errors import BudgetError as BudgetError
     from keras_accq.errors import ConversionError as ConversionError
     from keras_accq.errors import DelegateError as DelegateError
+    from keras_accq.errors import EvaluationError as EvaluationError
     from keras_accq.errors import InvalidFileError as InvalidFileError
+    from keras_accq.errors import SearchInterrupted as SearchInterrupted
     from keras_accq.errors import UnsupportedModelError as UnsupportedModelError
     from keras_accq.loading import load_model as load_model
     from keras_accq.ptq.batchnorm import reestimate_batchnorm as reestimate_batchnorm
@@ -80,6 +85,7 @@ if TYPE_CHECKING:
     from keras_accq.runtime import Interpreter as Interpreter
     from keras_accq.runtime import delegate_path as delegate_path
     from keras_accq.runtime import load_delegate as load_delegate
+    from keras_accq.search.search import search as search
     from keras_accq.simulate import simulate as simulate
     from keras_accq.strip import strip as strip
     from keras_accq.summary import summary as summary

@@ -23,3 +23,11 @@ class ConversionError(AccqError, RuntimeError):
 
 class DelegateError(AccqError, RuntimeError):
     """The delegate library is missing, could not be loaded, or refused a model."""
+
+
+class SearchInterrupted(AccqError, RuntimeError):
+    """The executor of a search failed; the text says how to go on."""
+
+
+class EvaluationError(AccqError, RuntimeError):
+    """A search's `evaluate` failed, or a model could not be run; the text holds the traceback."""

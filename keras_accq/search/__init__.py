@@ -1,0 +1,1 @@
+"""De Bruin's search: the bit widths of each layer that fill its accumulator."""
