@@ -27,6 +27,7 @@ from keras_accq.tflite.ops import quantized_ops
 from keras_accq.tflite.quiet import without_chatter
 from keras_accq.tflite.reader import load
 from keras_accq.tflite.rewrite import Constraint, rewrite
+from keras_accq.tflite.stand_ins import replace_stand_ins
 from keras_accq.verify import verify
 
 NumberType = Literal["int8", "float32"]
@@ -71,7 +72,9 @@ def convert(
     graph = read(qmodel)
     check_model(graph)
     exporter = Exporter(graph, raw_inputs=input_type == "float32")
-    converted = load(_tflite(graph, exporter, batch_size, input_type, output_type))
+    converted = replace_stand_ins(
+        load(_tflite(graph, exporter, batch_size, input_type, output_type)), exporter.ops
+    )
     pairs = match(converted, exporter.ops)
     rescales = any(kind(node.layer) is Kind.RESCALING for node in graph.nodes)
     check_tensors(

@@ -82,6 +82,39 @@ def depthwise_conv2d(
     return y + kernel.bias
 
 
+def transposed_conv2d(
+    x: Any,
+    kernel: Kernel,
+    *,
+    strides: tuple[int, int],
+    padding: str,
+    size: tuple[int, int],
+    mark: float,
+) -> Any:
+    """Transposed convolution with stand-ins for scales and bias: `stand_ins` puts in the real ones.
+
+    The converter moves the weights' channels to the front ("tfl.transpose") and then fails on
+    scales per channel ("mismatched quantized axes"), so it is given one scale, 1, with which it
+    keeps the integers. It fuses a ReLU only behind a bias, so it is given one, which also marks the
+    layer.
+
+    Args:
+        x: The input.
+        kernel: q is int8 [kh, kw, in, out].
+        strides: By height and width.
+        padding: "SAME" or "VALID".
+        size: Height and width of the output.
+        mark: The bias of all channels, in real units; not 0.
+    """
+    q = kernel.q.swapaxes(2, 3).astype(np.float32)
+    weights = tf.quantization.fake_quant_with_min_max_args(
+        q, min=-127, max=127, num_bits=8, narrow_range=True
+    )
+    shape = (x.shape[0], *size, kernel.q.shape[3])
+    y = tf.nn.conv2d_transpose(x, weights, shape, strides, padding)
+    return y + np.full(kernel.q.shape[3], mark, np.float32)
+
+
 def dense(x: Any, kernel: Kernel) -> Any:
     """Matrix product and bias as a 1x1 convolution; q is int8 [K, channels].
 

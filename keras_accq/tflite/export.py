@@ -23,6 +23,7 @@ from keras_accq.graph.supported import Kind, kind
 from keras_accq.layers import (
     ActivationQuantizer,
     QuantizedConv2D,
+    QuantizedConv2DTranspose,
     QuantizedDense,
     QuantizedDepthwiseConv2D,
     QuantizedWeights,
@@ -36,6 +37,7 @@ from keras_accq.tflite.fold import (
     fold_batch_norm,
     silence_dead_channels,
 )
+from keras_accq.transposed import tflite_padding
 
 _RELUS = {keras.activations.relu: tf.nn.relu, keras.activations.relu6: tf.nn.relu6}
 
@@ -180,7 +182,7 @@ class Exporter:
         kernel = replace(value.kernel, scales=canonical_scales(value.kernel.scales))
         _check_bias(kernel, x.grid)
         self.ops.append(ExpectedOp(kernel, x.grid, layer.operands))
-        return _Value(_write(layer, kernel, x.tensor, value.activation))
+        return _Value(_write(layer, kernel, x, value.activation, len(self.ops)))
 
     def _quantize(
         self,
@@ -307,6 +309,8 @@ class Exporter:
 
 def _kernel(layer: QuantizedWeights) -> Kernel:
     q, scales = layer.quantized_kernel()
+    if isinstance(layer, QuantizedConv2DTranspose):
+        q = q.swapaxes(2, 3)
     if isinstance(layer, QuantizedDepthwiseConv2D):
         q = q.reshape(*q.shape[:2], 1, -1)
     bias = np.zeros(scales.shape) if layer.bias is None else _numbers(layer, layer.bias)
@@ -335,10 +339,26 @@ def _numbers(layer: Any, variable: Any) -> NDArray[Any]:
 
 
 def _write(
-    layer: QuantizedWeights, kernel: Kernel, x: Any, activation: Callable[[Any], Any] | None
+    layer: QuantizedWeights,
+    kernel: Kernel,
+    value: _Value,
+    activation: Callable[[Any], Any] | None,
+    number: int,
 ) -> Any:
+    x = value.tensor
     if isinstance(layer, QuantizedDense):
         y = emit.dense(x, kernel)
+    elif isinstance(layer, QuantizedConv2DTranspose):
+        assert value.grid is not None
+        settings = layer.kernel_size, layer.strides, layer.padding, layer.output_padding
+        y = emit.transposed_conv2d(
+            x,
+            kernel,
+            strides=tuple(layer.strides),
+            padding=tflite_padding(*settings),
+            size=tuple(layer.compute_output_shape(x.shape)[1:3]),
+            mark=number * value.grid.scale,
+        )
     else:
         assert isinstance(layer, QuantizedConv2D | QuantizedDepthwiseConv2D)
         write = emit.conv2d if isinstance(layer, QuantizedConv2D) else emit.depthwise_conv2d

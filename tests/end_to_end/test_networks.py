@@ -11,6 +11,7 @@ import keras_accq as accq
 _NAMES = (
     "residual",
     "pools_and_branches",
+    "transposed",
     *(
         pytest.param(name, marks=pytest.mark.slow)
         for name in (

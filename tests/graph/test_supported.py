@@ -32,6 +32,9 @@ def _whole(x):
     y = L.BatchNormalization()(L.Conv2D(4, 1)(y))
     x = L.Activation("relu")(L.Add()([x, y]))
     x = L.Concatenate()([x, L.MaxPooling2D(3, 1, padding="same")(y)])
+    x = L.Conv2DTranspose(4, 3, strides=2, padding="same", use_bias=False)(x)
+    x = L.ReLU()(L.BatchNormalization()(x))
+    x = L.Conv2DTranspose(4, 2, strides=3, output_padding=0, activation="relu")(x)
     x = L.Dropout(0.1)(L.AveragePooling2D(2)(x))
     x = L.Concatenate()([L.GlobalAveragePooling2D()(x), L.GlobalMaxPooling2D()(x), L.Flatten()(x)])
     return L.Reshape((5,))(L.Dense(5)(x)), L.Dense(3, activation="softmax")(x)
@@ -45,6 +48,26 @@ def test_every_supported_layer() -> None:
     ("function", "name", "reason"),
     [
         (_after_conv(L.UpSampling2D(name="l")), "l", "UpSampling2D is not supported"),
+        (
+            _after_conv(L.Conv2DTranspose(3, 3, dilation_rate=2, name="l")),
+            "l",
+            r"dilation_rate \(2, 2\); expected 1",
+        ),
+        (
+            _after_conv(L.Conv2DTranspose(3, 3, 2, "same", output_padding=1, name="l")),
+            "l",
+            r"output_padding \(1, 1\) with padding 'same'; expected None",
+        ),
+        (
+            _after_conv(L.Conv2DTranspose(3, (1, 3), 2, "same", name="l")),
+            "l",
+            r"kernel_size \(1, 3\) with strides \(2, 2\)",
+        ),
+        (
+            _after_conv(L.Conv2DTranspose(3, 3, activation="tanh", name="l")),
+            "l",
+            "'tanh'; expected linear",
+        ),
         (_after_conv(L.LeakyReLU(name="l")), "l", "LeakyReLU is not supported"),
         (_after_conv(L.ReLU(max_value=1, name="l")), "l", "max_value=1"),
         (_after_conv(L.ReLU(negative_slope=0.1, name="l")), "l", "negative_slope=0.1"),

@@ -4,7 +4,13 @@ import pytest
 
 from keras_accq.bounds import fits
 from keras_accq.errors import BudgetError
-from keras_accq.layers import QuantizedConv2D, QuantizedDense, QuantizedDepthwiseConv2D
+from keras_accq.layers import (
+    QuantizedConv2D,
+    QuantizedConv2DTranspose,
+    QuantizedDense,
+    QuantizedDepthwiseConv2D,
+)
+from keras_accq.layers.kernels import from_matrix, to_matrix
 from keras_accq.quantizers.a2q import A2Q
 
 _CASES = {
@@ -32,6 +38,18 @@ _CASES = {
         {"kernel_size": 3, "depth_multiplier": 2, "padding": "same", "activation": "relu"},
         (6, 6, 3),
     ),
+    "transposed": (
+        QuantizedConv2DTranspose,
+        keras.layers.Conv2DTranspose,
+        {"filters": 6, "kernel_size": (2, 3), "strides": 2, "padding": "same"},
+        (5, 4, 3),
+    ),
+    "transposed, longer": (
+        QuantizedConv2DTranspose,
+        keras.layers.Conv2DTranspose,
+        {"filters": 4, "kernel_size": 3, "strides": 3, "output_padding": 1, "use_bias": False},
+        (5, 4, 2),
+    ),
     "dense": (QuantizedDense, keras.layers.Dense, {"units": 5}, (40,)),
 }
 
@@ -58,11 +76,11 @@ def test_computes_the_plain_layer_with_the_integer_weights(case: str) -> None:
     assert integers.shape == tuple(plain.kernel.shape)
     assert scale.dtype == np.float32
     assert scale.shape == (layer.channels,)
-    q = integers.reshape(-1, layer.channels).T
+    q = to_matrix(layer, integers).T
     assert fits(q, -8, 7, 16).all()
     assert np.abs(q).max() <= 31
     assert (q != 0).mean() > 0.5
-    plain.kernel.assign((q.T * scale).reshape(integers.shape))
+    plain.kernel.assign(from_matrix(layer, q.T * scale))
     np.testing.assert_allclose(layer(x), plain(x), rtol=1e-5, atol=1e-5)
 
 
@@ -139,7 +157,7 @@ def test_holds_given_integers(case: str, method: str) -> None:
     held, scale = layer.quantized_kernel()
     np.testing.assert_array_equal(held, q)
     np.testing.assert_allclose(scale, scales, rtol=1e-5)
-    plain.kernel.assign((q.reshape(-1, layer.channels) * scale).reshape(q.shape))
+    plain.kernel.assign(from_matrix(layer, to_matrix(layer, q) * scale))
     np.testing.assert_allclose(layer(x), plain(x), rtol=1e-5, atol=1e-5)
 
 
