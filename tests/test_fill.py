@@ -3,11 +3,11 @@ import warnings
 import numpy as np
 import pytest
 
-from keras_accq.bounds import ALL, Partition, fits, operand_range
+from keras_accq.bounds import ALL, Partition, fits, operand_range, type_bound_bits
 from keras_accq.errors import BudgetError
 from keras_accq.fill import LayerStats, choose, input_error
 from keras_accq.quantizers.projection import project_l1
-from keras_accq.quantizers.rounding import l1_radius
+from keras_accq.quantizers.rounding import Nearest, Repaired, Truncated, l1_radius
 
 
 def _quantize(weights, scales, weight_bits, input_bits, acc_bits, partition=ALL):
@@ -203,3 +203,35 @@ def test_constant_inputs_have_widths() -> None:
     for value in (0.0, 3.0, -2.0):
         for kept in (1.0, 0.1):
             choose([LayerStats("l", weights, 16)], inputs=np.full(100, value), kept=kept)
+
+
+def test_rounds_as_the_layers_method_does() -> None:
+    weights = np.random.default_rng(10).normal(size=(16, 288))
+    errors = {}
+    for rounding in (Nearest(), Truncated(unsigned=True), Truncated(), Repaired()):
+        chosen = choose([LayerStats("l", weights, 14, ALL, rounding=rounding)])
+        layer = chosen.layers[0]
+        q = rounding.prepare(weights, np.full(16, 288)).integers(
+            layer.scales, 14, chosen.input_bits, layer.weight_bits
+        )
+        assert layer.zeros == pytest.approx(np.mean(q == 0))
+        assert fits(q.astype(np.int64), *operand_range(chosen.input_bits), 14).all()
+        errors[rounding] = layer.error
+    assert sorted(errors, key=errors.get, reverse=True) == list(errors)
+
+
+def test_widths_that_must_fit_by_their_types() -> None:
+    weights = np.random.default_rng(11).normal(size=(4, 100))
+
+    def layer(acc_bits, weight_bits=None, partition=ALL):
+        return LayerStats("conv_3", weights, acc_bits, partition, weight_bits, Nearest())
+
+    chosen = choose([layer(16)])
+    n, m = chosen.input_bits, chosen.layers[0].weight_bits
+    assert type_bound_bits(100, n, m, signed_inputs=True) <= 16
+    assert type_bound_bits(100, n + 1, m + 1, signed_inputs=True) > 16
+    with pytest.raises(BudgetError, match=r"conv_3: .*100 products.*acc_bits >= 10"):
+        choose([layer(9)])
+    with pytest.raises(BudgetError, match=r"conv_3: .*2-bit inputs and 8-bit.*acc_bits >= 16"):
+        choose([layer(14, 8)])
+    assert choose([layer(9, None, Partition("runs", 8))]).input_bits >= 2

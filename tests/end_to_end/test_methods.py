@@ -206,3 +206,37 @@ def test_a_budget_below_one_is_the_documented_error(method, least) -> None:
     accq.quantize(model, acc_bits=least, input_bits=8, weight_bits=4, method=method)
     with pytest.raises(BudgetError, match=r"dense: .*40 products.*expected acc_bits >= 9"):
         accq.quantize(model, acc_bits=8, method="type_bound")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", sorted(set(methods.METHODS) - {"axe"}))
+def test_trains_saves_and_loads(method, tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 8)),
+            keras.layers.Conv2D(4, 3, activation="relu", name="conv"),
+            keras.layers.DepthwiseConv2D(3, activation="relu", name="depthwise"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, name="dense"),
+        ]
+    )
+    qmodel = accq.quantize(model, acc_bits=16, method=method, input_range=(-3, 3))
+    x = rng.normal(size=(32, 6, 6, 8)).astype(np.float32)
+    before = qmodel.get_layer("conv").get_weights()
+    qmodel.compile(keras.optimizers.SGD(0.05), "mse")
+    qmodel.fit(x, rng.normal(size=(32, 3)), batch_size=8, epochs=2, verbose=0)
+    for name in ("conv", "depthwise", "dense"):
+        layer = qmodel.get_layer(name)
+        q = to_matrix(layer, layer.quantized_kernel()[0]).T
+        worst = worst_case(q, *layer.operands.input_range, layer.operands.partition)
+        assert 0 < worst.max() <= accumulator_limit(16)
+    changed = [
+        not np.array_equal(a, b)
+        for a, b in zip(before, qmodel.get_layer("conv").get_weights(), strict=True)
+    ]
+    assert all(changed)
+    qmodel.save(tmp_path / "model.keras")
+    again = accq.load_model(tmp_path / "model.keras")
+    assert again.get_layer("conv").method == methods.get(method)
+    np.testing.assert_array_equal(again(x), qmodel(x))
