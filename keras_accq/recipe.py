@@ -82,6 +82,7 @@ class TensorRecipe:
             training.
         high: The largest.
         clip: For a range to be observed: see `layers.ActivationQuantizer`.
+        learn: Whether training learns the range, starting from this one.
 
     Raises:
         TypeError, ValueError: A value of the wrong type or out of range.
@@ -92,11 +93,14 @@ class TensorRecipe:
     low: float | None = None
     high: float | None = None
     clip: float | None = None
+    learn: bool = False
 
     def __post_init__(self) -> None:
         operand_range(self.bits)
         if (self.low is None) != (self.high is None):
             raise ValueError(f"{self.name}: expected both low and high, or neither")
+        if self.learn and self.low is None:
+            raise ValueError(f"{self.name}: expected a range to learn from, received none")
         if self.low is not None and self.high is not None:
             if not (math.isfinite(self.low) and math.isfinite(self.high)):
                 raise ValueError(f"{self.name}: expected a finite range, received {self.range}")

@@ -69,7 +69,8 @@ def _tensor_recipe(quantizer: Any) -> TensorRecipe:
     # Quantizers are named after their group; a number avoids names that were taken.
     name = re.sub(r"_quantizer(_\d+)?$", "", quantizer.name)
     low, high = quantizer.spanned() if quantizer.has_range() else (None, None)
-    return TensorRecipe(name, quantizer.bits, low, high, quantizer.clip if low is None else None)
+    clip = quantizer.clip if low is None else None
+    return TensorRecipe(name, quantizer.bits, low, high, clip, quantizer.learn)
 
 
 def shortest(values: Iterable[Any]) -> tuple[float, ...]:
@@ -179,6 +180,7 @@ def group_widths(recipe: Recipe, group: Group) -> GroupWidths:
             node.name: _layer_widths(layers[node.name], node.layer, recipe.scheme)
             for node in group.readers
         },
+        tensor.learn,
     )
 
 

@@ -46,14 +46,16 @@ GOLDEN = """{
    "bits": 6,
    "low": 0.0,
    "high": 0.984375,
-   "clip": null
+   "clip": null,
+   "learn": true
   },
   {
    "name": "conv",
    "bits": 8,
    "low": null,
    "high": null,
-   "clip": 2.5
+   "clip": 2.5,
+   "learn": false
   }
  ],
  "provenance": {
@@ -78,7 +80,7 @@ RECIPE = Recipe(
         ),
         LayerRecipe("dense", (8, 4), None, 8, 8),
     ),
-    (TensorRecipe("image", 6, 0.0, 0.984375), TensorRecipe("conv", 8, clip=2.5)),
+    (TensorRecipe("image", 6, 0.0, 0.984375, learn=True), TensorRecipe("conv", 8, clip=2.5)),
     Provenance("accq.search", "0.1.0", {"acc_bits": 16}, "00ff", {"evaluate": 0.5}),
 )
 
@@ -151,6 +153,7 @@ def _changed(change) -> str:
         (lambda r: r["layers"][0].update(options=[]), r"options: expected an object"),
         (lambda r: r["tensors"][0].update(low=2.0), r"tensors\[0\]: image: expected low <= high"),
         (lambda r: r["tensors"][0].update(high=None), r"image: expected both low and high"),
+        (lambda r: r["tensors"][1].update(learn=True), r"conv: expected a range to learn from"),
         (lambda r: r["tensors"][0].update(high=1e999), r"expected finite numbers.*Infinity"),
         (lambda r: r["provenance"].update(source=1), r"provenance\.source: expected a string"),
     ],

@@ -22,6 +22,7 @@ def _same(a: keras.Model, b: keras.Model) -> None:
                 np.testing.assert_array_equal(x, y)
         elif isinstance(first, ActivationQuantizer):
             assert (first.bits, first.power_of_two) == (second.bits, second.power_of_two)
+            assert first.learn == second.learn
             assert first.has_range() == second.has_range()
             if first.has_range():
                 assert first.quantization() == second.quantization()
