@@ -13,7 +13,7 @@ the taps of the output's phase only, in both sums. The C++ statement of the same
 `tflite_kernels/kernels/reference.cc`.
 """
 
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,8 @@ from keras_accq.transposed import Axis
 
 Int8Array = NDArray[np.int8]
 FloatArray = NDArray[np.float32]
+
+_Number = TypeVar("_Number", bound=np.number[Any])
 
 # TFLite's ActivationFunctionType, by its number, as real limits.
 _ACTIVATIONS: dict[int, tuple[float | None, float | None]] = {
@@ -86,16 +88,19 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[in
     return total // 2, total - total // 2
 
 
-def transposed_patches(x: Int8Array, axes: tuple[Axis, Axis], pad_value: int) -> Int8Array:
+def transposed_patches(
+    x: NDArray[_Number], axes: tuple[Axis, Axis], pad_value: float
+) -> NDArray[_Number]:
     """The inputs that each output position of a transposed convolution multiplies.
 
     Args:
-        x: int8 [n, h, w, channels].
+        x: [n, h, w, channels], of any dtype.
         axes: Height and width.
-        pad_value: The stored value of inputs that are not there, the input's zero point.
+        pad_value: What inputs that are not there count as: for stored ones their zero point.
 
     Returns:
-        int8 [n, out_h, out_w, kh, kw, channels]; 0 at taps of other phases, which have no product.
+        [n, out_h, out_w, kh, kw, channels] of x's dtype; 0 at taps of other phases, which have no
+        product.
     """
     # Two more rows and columns: one that stands for a missing input, one for another phase.
     grown = np.pad(x, [(0, 0), (0, 2), (0, 2), (0, 0)], constant_values=pad_value)
@@ -106,7 +111,8 @@ def transposed_patches(x: Int8Array, axes: tuple[Axis, Axis], pad_value: int) ->
         place = np.where((place >= 0) & (place < axis.size), place, axis.size)
         places.append(np.where(in_phase, place, axis.size + 1))
     rows, columns = places
-    return grown[:, rows[:, None, :, None], columns[None, :, None, :]]
+    taken: NDArray[_Number] = grown[:, rows[:, None, :, None], columns[None, :, None, :]]
+    return taken
 
 
 def patches(

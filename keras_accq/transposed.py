@@ -100,6 +100,24 @@ def phases(kernel: tuple[int, int], strides: tuple[int, int], channels: int) -> 
             yield Phase(taps.reshape(-1), taps.shape[1] * channels)
 
 
+def output_size(
+    size: int, kernel: int, stride: int, padding: str, output_padding: int | None
+) -> int:
+    """How many outputs a Keras layer makes along an axis, where `tflite_padding` takes it.
+
+    Args:
+        size: Inputs.
+        kernel: Taps.
+        stride: Of the outputs.
+        padding: Keras's, "same" or "valid".
+        output_padding: Keras's; None unless the padding is "valid".
+    """
+    if padding == "same":
+        return size * stride
+    more = max(stride - kernel, 0) if output_padding is None else output_padding
+    return (size - 1) * stride + kernel + more
+
+
 def tflite_padding(
     kernel: tuple[int, int],
     strides: tuple[int, int],

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_accq.transposed import Axis, phases, tflite_padding
+from keras_accq.transposed import Axis, output_size, phases, tflite_padding
 
 VALID_AXES = st.builds(
     lambda size, kernel, stride, more: Axis(
@@ -104,6 +104,9 @@ def test_padding_gives_the_shape_and_values_that_keras_gives(
     y = keras.ops.convert_to_numpy(layer(x))
     w = keras.ops.convert_to_numpy(layer.kernel)
     axes = [Axis(x.shape[1 + i], kernel[i], strides[i], y.shape[1 + i], expected) for i in range(2)]
+    more = (None, None) if output_padding is None else output_padding
+    for axis, each in zip(axes, more, strict=True):
+        assert output_size(axis.size, axis.kernel, axis.stride, padding, each) == axis.out
     assert all(axis.problem() is None for axis in axes)
     made = np.zeros(y.shape)
     for row, column in np.ndindex(y.shape[1:3]):

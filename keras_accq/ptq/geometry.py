@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from keras_accq.errors import UnsupportedModelError
 from keras_accq.layers.kernels import from_matrix, is_depthwise, to_matrix
-from keras_accq.ptq.patches import Window, patches
+from keras_accq.ptq.patches import TransposedWindow, Window, patches
 
 FloatArray = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ class Geometry:
 
     def __init__(self, layer: Any) -> None:
         self._layer = layer
-        self._window: Window | None = None
+        self._window: Window | TransposedWindow | None = None
         if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)):
             self._window = Window(
                 tuple(layer.kernel_size),
@@ -37,6 +37,10 @@ class Geometry:
                 tuple(layer.dilation_rate),
                 layer.padding,
                 int(layer.kernel.shape[-2]) if is_depthwise(layer) else layer.groups,
+            )
+        elif isinstance(layer, keras.layers.Conv2DTranspose):
+            self._window = TransposedWindow(
+                layer.kernel_size, layer.strides, layer.padding, layer.output_padding
             )
         elif not isinstance(layer, keras.layers.Dense):
             raise UnsupportedModelError(
@@ -73,6 +77,8 @@ class Geometry:
         numbers = int(np.prod(inputs[0].shape[1:]))
         if self._window is not None:
             numbers *= int(np.prod(self._window.kernel))
+        if isinstance(self._window, TransposedWindow):
+            numbers *= int(np.prod(self._window.strides))
         step = max(1, _NUMBERS // max(numbers, 1))
         for start in range(0, len(inputs[0]), step):
             yield tuple(patches(batch[start : start + step], self._window) for batch in inputs)

@@ -4,11 +4,15 @@ A convolution is one dot product for each output position and channel. Its input
 of the input tensor, which is padded with the real value 0, as TensorFlow does. Needs NumPy only.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from keras_accq.reference import transposed_patches
+from keras_accq.transposed import Axis, output_size, tflite_padding
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,36 @@ class Window:
     groups: int = 1
 
 
-def patches(inputs: ArrayLike, window: Window | None) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class TransposedWindow:
+    """Which inputs each output of a transposed convolution takes.
+
+    Attributes:
+        kernel: Height and width.
+        strides: Down and across.
+        padding: "same" or "valid".
+        output_padding: Keras's, down and across.
+        groups: 1.
+    """
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    padding: Literal["same", "valid"] = "valid"
+    output_padding: tuple[int, int] | None = None
+    groups: Literal[1] = 1
+
+    def axes(self, sizes: Sequence[int]) -> tuple[Axis, Axis]:
+        """Height and width for inputs of these sizes."""
+        padding = tflite_padding(self.kernel, self.strides, self.padding, self.output_padding)
+        more = (None, None) if self.output_padding is None else self.output_padding
+        height, width = (
+            Axis(size, kernel, stride, output_size(size, kernel, stride, self.padding, m), padding)
+            for size, kernel, stride, m in zip(sizes, self.kernel, self.strides, more, strict=True)
+        )
+        return height, width
+
+
+def patches(inputs: ArrayLike, window: Window | TransposedWindow | None) -> NDArray[np.float64]:
     """The vectors of inputs that a layer multiplies with its weights.
 
     Args:
@@ -39,7 +72,10 @@ def patches(inputs: ArrayLike, window: Window | None) -> NDArray[np.float64]:
         window: None for a Dense layer.
 
     Returns:
-        float64 [groups, vectors, K], K in file order: kh, kw, input channel of the group.
+        float64 [groups, vectors, K], K in file order: kh, kw, input channel of the group. An
+        output of a transposed convolution meets the taps of one phase (`keras_accq.transposed`);
+        the others are 0. So the Gram matrix of the vectors is the phases' own matrices, each in
+        its place, and 0 between two phases.
 
     Raises:
         ValueError: Inputs of another rank, or channels that the groups do not divide.
@@ -55,6 +91,9 @@ def patches(inputs: ArrayLike, window: Window | None) -> NDArray[np.float64]:
             f"inputs: expected channels that {window.groups} groups divide, received "
             f"{values.shape[-1]}"
         )
+    if isinstance(window, TransposedWindow):
+        taken = transposed_patches(values, window.axes(values.shape[1:3]), 0.0)
+        return taken.reshape(1, int(np.prod(taken.shape[:3])), -1)
     for axis in (0, 1):
         values = _padded(values, window, axis)
     height, width = (_extent(window, axis) for axis in (0, 1))

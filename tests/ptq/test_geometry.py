@@ -16,6 +16,8 @@ L = keras.layers
         (L.Conv2D(6, 3, dilation_rate=2, use_bias=False), 1),
         (L.Conv2D(8, 3, groups=2, use_bias=False), 2),
         (L.DepthwiseConv2D(3, depth_multiplier=2, padding="same", use_bias=False), 4),
+        (L.Conv2DTranspose(6, (3, 4), strides=2, padding="same", use_bias=False), 1),
+        (L.Conv2DTranspose(6, 2, strides=3, output_padding=1, use_bias=False), 1),
     ],
 )
 def test_vectors_times_weights_are_the_layer(layer, groups, monkeypatch):

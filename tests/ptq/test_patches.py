@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_accq.ptq.patches import Window, patches
+from keras_accq.ptq.patches import TransposedWindow, Window, patches
+from keras_accq.transposed import phases
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
@@ -48,6 +49,35 @@ def test_products_with_a_kernel_are_a_convolution(padding, kernel, strides, dila
             axis=-1,
         )
     np.testing.assert_allclose(ours, np.reshape(theirs, (-1, 8)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "strides", "padding", "output_padding"),
+    [
+        ((3, 3), (1, 1), "same", None),
+        ((3, 2), (2, 2), "same", None),
+        ((1, 2), (2, 3), "same", None),
+        ((3, 4), (2, 3), "valid", None),
+        ((2, 1), (3, 2), "valid", None),
+        ((3, 3), (2, 3), "valid", (1, 2)),
+    ],
+)
+def test_products_with_a_transposed_kernel(kernel, strides, padding, output_padding):
+    import keras
+
+    rng = np.random.default_rng(2)
+    inputs = rng.normal(size=(2, 4, 5, 3)).astype(np.float32)
+    weights = rng.normal(size=(*kernel, 6, 3)).astype(np.float32)
+    vectors = patches(inputs, TransposedWindow(kernel, strides, padding, output_padding))
+    assert vectors.dtype == np.float64
+    ours = vectors[0] @ weights.swapaxes(2, 3).reshape(-1, 6)
+    theirs = keras.ops.conv_transpose(inputs, weights, strides, padding, output_padding)
+    np.testing.assert_allclose(ours, np.reshape(theirs, (-1, 6)), rtol=1e-4, atol=1e-4)
+    # The Gram matrix has a block for each phase, and nothing between them.
+    gram = vectors[0].T @ vectors[0]
+    places = [phase.places for phase in phases(kernel, strides, 3)]
+    for i, j in np.ndindex(len(places), len(places)):
+        assert gram[np.ix_(places[i], places[j])].any() == (i == j)
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
