@@ -16,6 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 from keras_accq.tflite import options as op_options
 
 _INPUT, _WEIGHTS, _BIAS, _OUTPUT = range(4)
+_SHAPE = 1  # of a transposed convolution, whose other tensors but the input come one later
 _INT32_MAX = 2**31 - 1
 
 
@@ -39,6 +40,14 @@ def _good(code: str, **values: int) -> bytes:
             (1, 5, 5, 4),
             bias=np.arange(4),
             weight_scale=np.full(4, 0.02),
+            **common,
+        )
+    if code == "AccqTransposeConv":
+        return models.transpose_conv(
+            rng.integers(-9, 9, (6, 3, 3, 4)),
+            (1, 5, 5, 4),
+            bias=np.arange(6),
+            weight_scale=np.full(6, 0.02),
             **common,
         )
     return models.fully_connected(
@@ -65,6 +74,11 @@ def _set_shape(model: Any, index: int, shape: list[int]) -> None:
 def _set_data(model: Any, index: int, size: int) -> None:
     tensor = _tensor(model, index)
     model.buffers[tensor.buffer].data = np.zeros(size, np.uint8)
+
+
+def _set_output_shape(model: Any, values: list[int]) -> None:
+    buffer = _tensor(model, _SHAPE).buffer
+    model.buffers[buffer].data = np.frombuffer(np.int32(values).tobytes(), np.uint8)
 
 
 def _options(code: str, **values: int) -> bytes:
@@ -153,6 +167,22 @@ _CASES: list[tuple[str, str, Any, str]] = [
      "it has 4 inputs"),
     ("bias as weights", "AccqConv2D", lambda m: setattr(_operator(m), "inputs", np.int32([0, 2])),
      "weights tensor has the type 2"),
+    *(
+        (f"output shape {shape}", "AccqTransposeConv",
+         lambda m, s=shape: _set_output_shape(m, s), text)
+        for shape, text in [
+            ([1, 5, 5, 5], "output shape has 5 channels, and the weights 6"),
+            ([2, 5, 5, 6], "whose batch is not the 2"),
+            ([1, 6, 5, 6], "height: an output size of 6 does not suit 5 inputs"),
+            ([1, 5, _INT32_MAX, 6], "width: an output size of 2147483647"),
+            ([1, -5, 5, 6], "out_h: expected 1 to 2147483647, came -5"),
+        ]
+    ),
+    ("a computed output shape", "AccqTransposeConv",
+     lambda m: setattr(_tensor(m, _SHAPE), "buffer", 0), "output shape is not a constant"),
+    ("strides over the kernel", "AccqTransposeConv",
+     lambda m: _set_options(m, _options("AccqTransposeConv", stride_h=4)),
+     "smaller than its stride"),
     ("weights as output", "AccqConv2D", lambda m: setattr(_operator(m), "outputs", np.int32([1])),
      "the output is a constant"),
 ]  # fmt: skip
@@ -204,29 +234,34 @@ def outcome(data: bytes) -> str | None:
 def _shake(rng: np.random.Generator, model: Any) -> None:
     """One random change of a shape, scale, buffer, tensor index or option."""
     numbers = [-(2**31), -1, 0, 1, 2, 3, 4, 5, 7, 8, 255, 256, 46341, 65536, _INT32_MAX]
-    t = int(rng.integers(4))
+    tensors = len(model.subgraphs[0].tensors)
+    t = int(rng.integers(tensors))
+    ends = (0, tensors - 1)  # input and output
     tensor = _tensor(model, t)
     kind = rng.integers(7)
     if kind == 0 and len(tensor.shape):
         # Within bounds for the input and output: the runtime itself would allocate them.
         tensor.shape[rng.integers(len(tensor.shape))] = (
-            rng.integers(0, 9) if t in (_INPUT, _OUTPUT) else rng.choice(numbers)
+            rng.integers(0, 9) if t in ends else rng.choice(numbers)
         )
     elif kind == 1:
         size = int(rng.integers(0, 6))
-        low, high = (0, 9) if t in (_INPUT, _OUTPUT) else (-3, 300)
+        low, high = (0, 9) if t in ends else (-3, 300)
         tensor.shape = rng.integers(low, high, size).astype(np.int32)
     elif kind == 2 and tensor.quantization is not None:
         scales = [0.0, -1.0, 1e-45, 1e-38, 1e-10, 0.02, 1.0, 1e10, 3e38, np.inf, np.nan]
         tensor.quantization.scale = np.float32(rng.choice(scales, rng.integers(1, 8)))
         tensor.quantization.zeroPoint = rng.integers(-200, 200, rng.integers(1, 8))
         tensor.quantization.quantizedDimension = int(rng.integers(-1, 5))
+    elif kind == 3 and tensors == 5 and rng.random() < 0.5:
+        _set_output_shape(model, [1, *rng.choice(numbers[2:11], 2), 6])
     elif kind == 3 and tensor.buffer:
         _set_data(model, t, int(rng.integers(0, 300)))
     elif kind == 4:
-        _operator(model).inputs = rng.integers(-1, 4, rng.integers(1, 5)).astype(np.int32)
+        _operator(model).inputs = rng.integers(-1, tensors, rng.integers(1, 6)).astype(np.int32)
     elif kind == 5:
-        keys = ["stride_h", "stride_w", "dilation_h", "dilation_w", "padding", "in_min", "out_max"]
+        keys = ["stride_h", "stride_w", "padding", "in_min", "out_max"]
+        keys += [] if tensors == 5 else ["dilation_h", "dilation_w"]
         values = {k: int(rng.choice(numbers)) for k in rng.choice(keys, 3)}
         _set_options(model, _options("AccqConv2D", **values))
     else:
@@ -235,10 +270,10 @@ def _shake(rng: np.random.Generator, model: Any) -> None:
 
 def main(count: int) -> None:
     rng = np.random.default_rng(11)
-    codes = ["AccqConv2D", "AccqDepthwiseConv2D", "AccqFullyConnected"]
+    codes = ["AccqConv2D", "AccqDepthwiseConv2D", "AccqFullyConnected", "AccqTransposeConv"]
     refused = 0
     for _ in range(count):
-        model = models.unpack(_good(codes[rng.integers(3)]))
+        model = models.unpack(_good(codes[rng.integers(4)]))
         for _ in range(rng.integers(1, 4)):
             _shake(rng, model)
         message = outcome(models.pack(model))
