@@ -5,6 +5,7 @@ import pytest
 
 from keras_accq.errors import UnsupportedModelError
 from keras_accq.layers import QuantizedWeights
+from keras_accq.loading import load_model
 from keras_accq.quantize import quantize
 from keras_accq.strip import strip
 
@@ -28,6 +29,23 @@ def test_plain_layers_hold_the_quantized_weights() -> None:
     outputs, expected = plain.predict(x, verbose=0), qmodel.predict(x, verbose=0)
     for key in ("features", "logits"):
         assert np.abs(outputs[key] - expected[key]).max() < 0.1 * np.abs(expected[key]).max()
+
+
+def test_transposed_kernels_come_back_in_their_own_layout(tmp_path) -> None:
+    x = np.random.default_rng(2).normal(size=(8, 4, 5, 3)).astype(np.float32)
+    inputs = keras.Input((4, 5, 3))
+    y = keras.layers.Conv2DTranspose(6, 3, strides=2, padding="same", name="up")(inputs)
+    model = keras_models.randomized(keras.Model(inputs, y))
+    qmodel = quantize(model, 14, calibration_data=x)
+    qmodel.save(tmp_path / "quantized.keras")
+    again = load_model(tmp_path / "quantized.keras")
+    expected = qmodel.predict(x, verbose=0)
+    np.testing.assert_array_equal(again.predict(x, verbose=0), expected)
+    plain = strip(again)
+    integers, scale = qmodel.get_layer("up").quantized_kernel()
+    kernel = keras.ops.convert_to_numpy(plain.get_layer("up").kernel)
+    np.testing.assert_array_equal(kernel, integers.astype(np.float32) * scale[:, None])
+    assert np.abs(plain.predict(x, verbose=0) - expected).max() < 0.05 * np.abs(expected).max()
 
 
 def test_saves_and_loads_without_this_package(tmp_path) -> None:
