@@ -64,6 +64,14 @@ class Runner:
                     else:
                         done(index, _score(answer))
                 waiting = again
+        except SearchInterrupted:
+            # What other workers had finished by then is not lost.
+            for future, index in waiting.items():
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    answer = future.result()
+                    if answer.score is not None:
+                        done(index, answer.score)
+            raise
         finally:
             for future in waiting:
                 future.cancel()

@@ -109,10 +109,10 @@ def search(
     if scheme == "fixed_point":
         graph = absorb_batch_norms(graph)
     settings = Settings(acc_bits, scheme, bound, tile)
-    layers = _layers(graph, settings, exclude)
+    layers = layers_to_decide(graph, settings, exclude)
     data = collect(graph, calibration_data)
     groups = find(graph)
-    kernels = _kernels(graph)
+    kernels = kernel_matrices(graph)
     choices = {
         group.name: candidates(group, layers, kernels, measurement, settings)
         for group, measurement in zip(groups, measure(graph, groups, data), strict=True)
@@ -246,7 +246,7 @@ def best(scores: Sequence[Score]) -> int:
     return next(i for i in among if scores[i].error <= least * (1 + _EQUAL_ERRORS))
 
 
-def _layers(
+def layers_to_decide(
     graph: Graph, settings: Settings, exclude: str | Iterable[str]
 ) -> dict[str, LayerRecipe]:
     """All compute layers, without widths as yet, in topological order."""
@@ -266,7 +266,8 @@ def _layers(
     return layers
 
 
-def _kernels(graph: Graph) -> dict[str, Any]:
+def kernel_matrices(graph: Graph) -> dict[str, Any]:
+    """The kernels of all compute layers, float64 [K, channels]."""
     return {
         node.name: to_matrix(
             node.layer, keras.ops.convert_to_numpy(node.layer.kernel).astype(np.float64)

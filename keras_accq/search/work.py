@@ -161,8 +161,13 @@ class _Evaluator:
 
 def outputs(model: Any, data: Any) -> list[Any]:
     """A model's outputs on calibration data, as a flat list of float32 arrays."""
-    predicted = model.predict(data, batch_size=BATCH, verbose=0)
-    return [np.asarray(array, np.float32) for array in keras.tree.flatten(predicted)]
+    count = len(keras.tree.flatten(data)[0])
+    parts = []
+    for start in range(0, count, BATCH):
+        batch = keras.tree.map_structure(lambda a, at=start: a[at : at + BATCH], data)
+        # Not predict, which builds and traces a pipeline for its data on every call.
+        parts.append(keras.tree.flatten(model.predict_on_batch(batch)))
+    return [np.concatenate(pieces).astype(np.float32) for pieces in zip(*parts, strict=True)]
 
 
 def agreement(outputs: list[Any], floats: list[Any]) -> float:
