@@ -110,7 +110,11 @@ class _Layer:
         self._offset = (
             _offset(float_layer, layer, readers) if self._method.bias_correction else None
         )
-        self._gram = Gram(self._weights, cross=self._method.algorithm == "gpfq")
+        self._gram = Gram(
+            self._weights,
+            cross=self._method.algorithm == "gpfq",
+            overlap=self._geometry.overlap,
+        )
 
     def gather(self, inputs: NDArray[Any], floats: NDArray[Any]) -> None:
         """Adds a batch: the layer's input tensor in the quantized and in the float model."""

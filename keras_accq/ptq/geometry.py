@@ -53,6 +53,16 @@ class Geometry:
         """Groups of channels with inputs of their own."""
         return 1 if self._window is None else self._window.groups
 
+    @property
+    def overlap(self) -> float:
+        """How many of the vectors each input is in."""
+        if self._window is None:
+            return 1.0
+        taps = float(np.prod(self._window.kernel))
+        if isinstance(self._window, TransposedWindow):
+            return taps
+        return max(1.0, taps / float(np.prod(self._window.strides)))
+
     def grouped(self, kernel: NDArray[Any]) -> FloatArray:
         """An array in the kernel's layout as float64 [groups, K, channels], K in file order."""
         matrix = to_matrix(self._layer, np.asarray(kernel, np.float64))

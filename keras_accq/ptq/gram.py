@@ -28,6 +28,7 @@ class Moments:
         input_mean: float64 [groups, K], of X̂.
         float_input_mean: float64 [groups, K], of X.
         output_mean: float64 [groups, channels], of wᵀX.
+        independent: How many vectors had inputs of their own.
     """
 
     gram: FloatArray
@@ -37,6 +38,7 @@ class Moments:
     input_mean: FloatArray
     float_input_mean: FloatArray
     output_mean: FloatArray
+    independent: float
 
     def centred(self) -> "Moments":
         """About the means: the error that is left when the bias takes up the mean error."""
@@ -81,11 +83,13 @@ class Gram:
     Args:
         weights: The float layer's, w: float [groups, K, channels].
         cross: Whether G is needed.
+        overlap: How many vectors each input is in: several where windows overlap.
     """
 
-    def __init__(self, weights: ArrayLike, *, cross: bool) -> None:
+    def __init__(self, weights: ArrayLike, *, cross: bool, overlap: float = 1.0) -> None:
         self._weights = np.asarray(weights, np.float64)
         groups, k, channels = self._weights.shape
+        self._overlap = overlap
         self._vectors = 0
         self._gram = np.zeros((groups, k, k))
         self._cross = np.zeros((groups, k, k)) if cross else None
@@ -142,4 +146,5 @@ class Gram:
             self._input_sum / self._vectors,
             self._float_input_sum / self._vectors,
             output_sum / self._vectors,
+            self._vectors / self._overlap,
         )

@@ -120,7 +120,11 @@ class _Trial:
         own = min(channels, -(-_CHANNELS // len(self._groups)))
         chosen = np.linspace(0, channels - 1, own).astype(int)
         self._weights = weights[self._groups][:, :, chosen]
-        self._gram = Gram(self._weights, cross=settings.method.algorithm == "gpfq")
+        self._gram = Gram(
+            self._weights,
+            cross=settings.method.algorithm == "gpfq",
+            overlap=self._geometry.overlap,
+        )
 
     def gather(self, inputs: NDArray[Any]) -> None:
         for (vectors,) in self._geometry.vectors(inputs):

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from keras_accq.ptq import gpfq, optq
 from keras_accq.ptq.budget import SoftThresholds
+from keras_accq.ptq.compensation import compensated
 from keras_accq.ptq.descent import descend
 from keras_accq.ptq.gram import Moments
 from keras_accq.ptq.greedy import greedy
@@ -60,21 +61,22 @@ class _Problem:
         self._operands = operands
         self._method = method
         self._weights = weights
+        wanted = weights
+        if method.compensate:
+            wanted, moments = compensated(weights, moments)
         self._moments = moments
         order = _order(moments.gram, method)
         self._order = np.arange(groups)[:, None], order
         self._back = np.arange(groups)[:, None], np.argsort(order, axis=1)
         self._cells = operands.partition.cells(k)[order]
         self._gram = _rows_and_columns(moments.gram, order)
-        wanted = weights
         if method.algorithm == "optq":
-            if method.compensate:
-                wanted = optq.compensated(weights, moments)
             system = optq.system(wanted[self._order], self._gram)
         else:
             assert moments.cross is not None
             cross = _rows_and_columns(moments.cross, order)
-            system = gpfq.system(wanted[self._order], self._gram, cross)
+            # The sums over inputs up to each have the compensation in them already.
+            system = gpfq.system(weights[self._order], self._gram, cross)
         self._target, self._matrix = system
         self._thresholds = SoftThresholds(wanted, operands) if method.soft else None
 

@@ -12,8 +12,6 @@ So one Cholesky decomposition is all, and nothing is inverted.
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_accq.ptq.gram import Moments
-
 FloatArray = NDArray[np.float64]
 
 # Added to the diagonal, as a part of its mean (arXiv 2210.17323, section 3.3).
@@ -28,20 +26,6 @@ def damped(gram: FloatArray) -> FloatArray:
     mean = found[:, diagonal, diagonal].mean(axis=1)
     found[:, diagonal, diagonal] += np.where(mean > 0, DAMPING * mean, 1.0)[:, None]
     return found
-
-
-def compensated(weights: FloatArray, moments: Moments) -> FloatArray:
-    """The real weights that come nearest to the float model's outputs from quantized inputs.
-
-    argmin ‖wᵀX - w'ᵀX̂‖² + λ‖w - w'‖² = w + (H + λI)⁻¹(X̂Xᵀw - Hw), with λ the damping: what the
-    layers before have done to the inputs is made up for as far as a linear layer can.
-
-    Args:
-        weights: w, float64 [groups, K, channels].
-        moments: Of the layer's inputs.
-    """
-    missing = moments.target - moments.gram @ weights
-    return weights + np.linalg.solve(damped(moments.gram), missing)
 
 
 def system(weights: FloatArray, gram: FloatArray) -> tuple[FloatArray, FloatArray]:

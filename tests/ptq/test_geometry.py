@@ -37,6 +37,20 @@ def test_vectors_times_weights_are_the_layer(layer, groups, monkeypatch):
     )
 
 
+def test_overlap_is_how_many_windows_see_an_input():
+    for layer, overlap in (
+        (L.Conv2D(2, 3), 9),
+        (L.Conv2D(2, 3, strides=2), 9 / 4),
+        (L.Conv2D(2, 1, strides=2), 1),
+        (L.DepthwiseConv2D((1, 5)), 5),
+    ):
+        layer.build((None, 8, 8, 2))
+        assert Geometry(layer).overlap == overlap
+    dense = L.Dense(3)
+    dense.build((None, 5))
+    assert Geometry(dense).overlap == 1
+
+
 def test_several_tensors_are_cut_alike_and_kernels_return():
     layer = L.Dense(3)
     layer.build((None, 5))

@@ -48,6 +48,13 @@ def test_the_cross_moment_is_kept_only_where_it_is_asked_for():
     np.testing.assert_allclose(centred.cross @ weights, centred.target, rtol=1e-10, atol=1e-13)
 
 
+def test_overlapping_vectors_count_less():
+    weights, quantized, floats = _data()
+    gram = Gram(weights, cross=False, overlap=4.0)
+    gram.add(quantized, floats)
+    assert gram.moments().independent == 50 / 4
+
+
 def test_bad_batches_are_refused():
     weights, quantized, floats = _data()
     with pytest.raises(ValueError, match="two arrays of shape"):
