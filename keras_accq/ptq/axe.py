@@ -118,8 +118,6 @@ class _Layer:
 
     def gather(self, inputs: NDArray[Any], floats: NDArray[Any]) -> None:
         """Adds a batch: the layer's input tensor in the quantized and in the float model."""
-        if not self._method.compensate:
-            floats = inputs
         for own, others in self._geometry.vectors(inputs, floats):
             self._gram.add(own, others)
 

@@ -9,6 +9,7 @@ Qronos (arXiv 2505.11695) corrects the same error without.
 """
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,25 +20,41 @@ from keras_accq.ptq.optq import damped
 FloatArray = NDArray[np.float64]
 
 
-def compensated(weights: FloatArray, moments: Moments) -> tuple[FloatArray, Moments]:
+def compensated(
+    weights: FloatArray, moments: Moments, extent: Literal["none", "lasting", "all"]
+) -> tuple[FloatArray, Moments]:
     """The real weights to quantize, and moments whose target is what they put out.
 
     Args:
         weights: w, float64 [groups, K, channels].
         moments: Of the layer's inputs.
+        extent: How much of δ to apply: nothing, so that the target is wᵀX̂; the part that is
+            expected to last; or everything, so that the target is wᵀX.
     """
-    own = moments.gram @ weights
-    missing = moments.target - own
-    change = np.linalg.solve(damped(moments.gram), missing).astype(np.float64)
-    kept = _lasting(change, missing, moments.errors(weights), moments)[:, None]
+    if extent == "all":
+        wanted = weights + _change(weights, moments)
+        return wanted, moments
+    missing = moments.target - moments.gram @ weights
+    kept = np.zeros_like(moments.energy)
+    wanted = weights
+    if extent == "lasting":
+        change = _change(weights, moments)
+        kept = _lasting(change, missing, moments.errors(weights), moments)
+        wanted = weights + kept[:, None] * change
+    left = (1 - kept)[:, None] * missing
     cross = moments.cross
     if cross is not None:
         # One matrix serves all channels.
-        cross = moments.gram + kept.mean(axis=2, keepdims=True) * (cross - moments.gram)
-    target = own + kept * missing
+        cross = moments.gram + kept.mean(axis=1)[:, None, None] * (cross - moments.gram)
     # The error of w itself stays what it is.
-    energy = moments.energy + 2 * (weights * (target - moments.target)).sum(axis=1)
-    return weights + kept * change, replace(moments, target=target, cross=cross, energy=energy)
+    energy = moments.energy - 2 * (weights * left).sum(axis=1)
+    return wanted, replace(moments, target=moments.target - left, cross=cross, energy=energy)
+
+
+def _change(weights: FloatArray, moments: Moments) -> FloatArray:
+    """δ."""
+    missing = moments.target - moments.gram @ weights
+    return np.linalg.solve(damped(moments.gram), missing).astype(np.float64)
 
 
 def _lasting(

@@ -61,9 +61,7 @@ class _Problem:
         self._operands = operands
         self._method = method
         self._weights = weights
-        wanted = weights
-        if method.compensate:
-            wanted, moments = compensated(weights, moments)
+        wanted, moments = compensated(weights, moments, method.compensate)
         self._moments = moments
         order = _order(moments.gram, method)
         self._order = np.arange(groups)[:, None], order
@@ -76,7 +74,8 @@ class _Problem:
             assert moments.cross is not None
             cross = _rows_and_columns(moments.cross, order)
             # The sums over inputs up to each have the compensation in them already.
-            system = gpfq.system(weights[self._order], self._gram, cross)
+            wanted = weights
+            system = gpfq.system(wanted[self._order], self._gram, cross)
         self._target, self._matrix = system
         self._thresholds = SoftThresholds(wanted, operands) if method.soft else None
 

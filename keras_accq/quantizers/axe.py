@@ -17,8 +17,10 @@ class AXE(Rounded):
             "file".
         scale_search: Search each channel's weight scale with the budget in view.
         soft: Pull weights toward the budget before the strict limit has to.
-        compensate: Aim at the float model's outputs, so that a layer makes up for what the layers
-            before it did to its inputs; otherwise at the float weights' outputs from those inputs.
+        compensate: Whether a layer makes up for what the layers before it did to its inputs:
+            "none": it aims at what the float weights make of those inputs (as OPTQ does); "all":
+            at the float model's output (as GPFQ does); "lasting": at as much of the way from the
+            one to the other as calibration data can tell from noise.
         sweeps: How often coordinate descent may go through a layer's weights after the solver; 0
             for the solver alone.
         equalize: Equalize scales across layers first.
@@ -26,7 +28,7 @@ class AXE(Rounded):
         reestimate_batchnorm: Measure batch normalization's statistics anew afterwards.
 
     Raises:
-        ValueError: An unknown algorithm or order, or sweeps below 0.
+        ValueError: An unknown algorithm, order or extent, or sweeps below 0.
         TypeError: A switch that is no bool, or sweeps that are no integer.
     """
 
@@ -39,7 +41,7 @@ class AXE(Rounded):
         order: Literal["activation", "file"] = "activation",
         scale_search: bool = True,
         soft: bool = True,
-        compensate: bool = True,
+        compensate: Literal["none", "lasting", "all"] = "lasting",
         sweeps: int = 4,
         equalize: bool = False,
         bias_correction: bool = True,
@@ -49,10 +51,13 @@ class AXE(Rounded):
             raise ValueError(f"algorithm: expected 'optq' or 'gpfq', received {algorithm!r}")
         if order not in ("activation", "file"):
             raise ValueError(f"order: expected 'activation' or 'file', received {order!r}")
+        if compensate not in ("none", "lasting", "all"):
+            raise ValueError(
+                f"compensate: expected 'none', 'lasting' or 'all', received {compensate!r}"
+            )
         switches = {
             "scale_search": scale_search,
             "soft": soft,
-            "compensate": compensate,
             "equalize": equalize,
             "bias_correction": bias_correction,
             "reestimate_batchnorm": reestimate_batchnorm,

@@ -9,7 +9,7 @@ from keras_accq.quantizers.axe import AXE
 from keras_accq.quantizers.operands import Operands
 from keras_accq.quantizers.repair import round_and_repair
 
-PLAIN = {"scale_search": False, "sweeps": 0, "compensate": False}
+PLAIN = {"scale_search": False, "sweeps": 0, "compensate": "all"}
 
 
 def _data(k=48, channels=5, vectors=300, seed=0, input_bits=6):
@@ -41,10 +41,10 @@ def _max_scales(weights, operands):
 def test_solvers_are_the_papers(algorithm, tile, order, soft):
     operands = Operands(14, 6, 6, tile)
     weights, quantized, floats = _data()
-    if algorithm == "optq":
-        floats = quantized
+    compensate = "all" if algorithm == "gpfq" else "none"
+    options = {**PLAIN, "compensate": compensate}
     moments = _moments(weights, quantized, floats)
-    method = AXE(algorithm=algorithm, order=order, soft=soft, **PLAIN)
+    method = AXE(algorithm=algorithm, order=order, soft=soft, **options)
     scales = _max_scales(weights, operands)
     found = solve(weights[None], scales, moments, operands, method)
     positions = np.arange(len(weights))
@@ -59,8 +59,6 @@ def test_solvers_are_the_papers(algorithm, tile, order, soft):
                 own, scale, quantized, floats, positions, operands, soft=soft
             )
         np.testing.assert_array_equal(found.q[0, :, channel], expected)
-        error = ((floats @ own - quantized @ expected * scale) ** 2).mean()
-        np.testing.assert_allclose(found.errors[0, channel], error, rtol=1e-6)
 
 
 @pytest.mark.parametrize("tile", [None, 16])
@@ -97,8 +95,7 @@ def test_each_step_lowers_the_error(algorithm, tile):
     assert searched < 0.6 * soft
     assert both < searched
     if algorithm == "optq":
-        # What quantized inputs did is made up for, if only a little in one layer.
-        assert total(scale_search=True, sweeps=4, compensate=True) < both
+        assert both < total(scale_search=True, sweeps=4, compensate="none")
 
 
 def test_groups_are_solved_as_if_alone():
