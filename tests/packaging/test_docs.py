@@ -29,10 +29,12 @@ def test_ci_runs_the_commands_of_the_readme():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "result"), [(0, "digits.tflite"), (1, "any16.tflite")], ids=["training", "lossless"]
+    ("first", "last", "result"),
+    [(0, 1, "digits_axe.tflite"), (2, 2, "any16.tflite")],
+    ids=["training", "lossless"],
 )
-def test_readme_code_runs(number, result, tmp_path, delegate_library):
-    code = _blocks(README, "python")[number]
+def test_readme_code_runs(first, last, result, tmp_path, delegate_library):
+    code = "".join(_blocks(README, "python")[first : last + 1])
     if result == "any16.tflite":
         model = tflite_models.residual(np.random.default_rng(0))
         (tmp_path / "any.tflite").write_bytes(model)
