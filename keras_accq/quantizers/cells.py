@@ -1,4 +1,4 @@
-"""Sums over the cells of a partition, in `keras.ops`: one accumulator's share of each channel."""
+"""Sums and maxima over cells, each an accumulator's share of a channel, in `keras.ops`."""
 
 import math
 from typing import Any
@@ -25,6 +25,15 @@ def cell_sums(values: Any, operands: Operands) -> Any:
         values = ops.pad(values, ((0, -k % length), (0, 0)))
     parts = ops.sum(ops.reshape(values, (-1, inner, channels)), axis=1)
     return parts if outer == 1 else ops.sum(ops.reshape(parts, (-1, outer, channels)), axis=1)
+
+
+def cell_maxima(values: Any, operands: Operands) -> Any:
+    """The largest of [K, C], none below 0, within each cell: [cells, C]."""
+    k, channels = values.shape
+    length = cell_length(k, operands)
+    if k % length:
+        values = ops.pad(values, ((0, -k % length), (0, 0)))
+    return ops.max(ops.reshape(values, (-1, length, channels)), axis=1)
 
 
 def additions(k: int, operands: Operands) -> int:

@@ -2,8 +2,7 @@
 
 What post-training methods write (`set_integer_weights` of a layer: v = s·q) is what the layer
 computes with, for every matrix of integers that fits. Trained further, a cell whose rounded
-weights do not fit is scaled to A2Q's L1 norm and rounded toward zero instead (`a2q.integers` has
-the proof), so that the guarantee stays.
+weights do not fit has them lowered where that costs least, so that the guarantee stays.
 """
 
 from typing import Any
@@ -12,14 +11,15 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_accq.quantizers.a2q import SMALLEST_NORM, safe
-from keras_accq.quantizers.cells import cell_length, cell_sums, per_weight
+from keras_accq.quantizers.a2q import safe
+from keras_accq.quantizers.cells import cell_length, cell_maxima, cell_sums, per_weight
 from keras_accq.quantizers.method import Method
 from keras_accq.quantizers.operands import Operands
 from keras_accq.quantizers.repair import round_and_repair
 from keras_accq.quantizers.rounding import Repaired
 
 _EXACT = 2.0**24
+_BISECTIONS = 16
 
 
 class Rounded(Method):
@@ -61,7 +61,42 @@ class Rounded(Method):
 
 
 def integers(units: Any, operands: Operands) -> Any:
-    """The nearest integers of each cell if they fit, else smaller ones, as float32.
+    """The nearest integers of each cell if they fit; else those of |u| - θ, as float32.
+
+    θ is the least threshold for which they fit, found by bisection to within 2^-16 of the cell's
+    largest weight: the weights that it lowers are those whose lowering costs least (`repair`).
+    Gradients pass through unchanged, but for weights beyond the largest integer.
+
+    Args:
+        units: u = v/s, float32 [K, C].
+        operands: The layer's widths.
+    """
+    k = units.shape[0]
+    largest = float(operands.largest)
+    clipped = ops.clip(units, -largest, largest)
+    magnitudes = ops.stop_gradient(ops.abs(clipped))
+    positive = ops.stop_gradient(ops.cast(clipped > 0, units.dtype))
+
+    def lowered(threshold: Any) -> Any:
+        return ops.round(ops.relu(magnitudes - per_weight(threshold, k, operands)))
+
+    def fits(threshold: Any) -> Any:
+        return _fits(lowered(threshold), positive, operands)
+
+    # All weights of a cell become 0 at a threshold of its largest: that fits.
+    enough = cell_maxima(magnitudes, operands)
+    short = ops.zeros_like(enough)
+    enough = ops.where(fits(short), short, enough)
+    for _ in range(_BISECTIONS):
+        middle = (short + enough) / 2
+        good = fits(middle)
+        short, enough = ops.where(good, short, middle), ops.where(good, middle, enough)
+    chosen = ops.sign(clipped) * lowered(enough)
+    return clipped + ops.stop_gradient(chosen - clipped)
+
+
+def _fits(magnitudes: Any, positive: Any, operands: Operands) -> Any:
+    """Which cells pass the exact test, bool [cells, C].
 
     With h = 2^(N-1), n = ‖q‖₁ and m = min(Sp, Sn) of a cell, the exact test of inputs in
     [-h, h - 1] is h·n - m <= 2^(P-1) - 1, or h·(n - 2^(P-N)) < m. In float32 that is decided
@@ -70,25 +105,17 @@ def integers(units: Any, operands: Operands) -> Any:
     negative either way).
 
     Args:
-        units: v/s, float32 [K, C].
+        magnitudes: |q|, integers as float32 [K, C].
+        positive: 1 for positive weights, 0 for others, likewise.
         operands: The layer's widths.
     """
     assert operands.acc_bits is not None
-    k = units.shape[0]
-    largest = float(operands.largest)
-    clipped = ops.clip(units, -largest, largest)
-    nearest = ops.round(clipped)
-    positive = cell_sums(ops.relu(nearest), operands)
-    negative = cell_sums(ops.relu(-nearest), operands)
-    norm = positive + negative
+    norm = cell_sums(magnitudes, operands)
+    above = cell_sums(magnitudes * positive, operands)
     spare = norm - 2.0 ** (operands.acc_bits - operands.input_bits)
-    fits = -operands.input_range[0] * spare < ops.minimum(positive, negative)
-    if cell_length(k, operands) * largest >= _EXACT:
-        # A sum below half the limit can not have been inexact.
+    fits = -operands.input_range[0] * spare < ops.minimum(above, norm - above)
+    if cell_length(magnitudes.shape[0], operands) * float(operands.largest) >= _EXACT:
+        # A sum below half the limit can not have been inexact. Greater ones get A2Q's norm instead.
         fits = ops.logical_and(fits, norm < _EXACT / 2)
-    radius = safe(operands.radius, units, operands)
-    norms = cell_sums(ops.abs(clipped), operands)
-    factor = ops.where(fits, 1.0, ops.minimum(1.0, radius / ops.maximum(norms, SMALLEST_NORM)))
-    limited = clipped * per_weight(factor, k, operands)
-    chosen = ops.where(per_weight(fits, k, operands), nearest, ops.trunc(limited))
-    return limited + ops.stop_gradient(chosen - limited)
+        fits = ops.logical_or(fits, norm <= safe(operands.radius, magnitudes, operands))
+    return fits

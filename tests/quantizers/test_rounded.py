@@ -59,14 +59,29 @@ def test_weights_at_the_very_limit_are_held_and_one_more_is_not() -> None:
     assert (held[:, 0] != q[:, 0]).any()
 
 
-def test_only_the_cells_that_do_not_fit_are_rounded_toward_zero() -> None:
+def test_only_the_cells_that_do_not_fit_are_lowered() -> None:
     operands = Operands(12, 8, 8, tile=10)
     units = np.full((30, 1), 0.6, np.float32)
     units[10:20] = 3.7
     q = integers(tf.constant(units), operands).numpy()[:, 0]
     np.testing.assert_array_equal(q[:10], 1)
-    np.testing.assert_array_equal(q[10:20], 1)  # 15 / 10, toward zero
+    np.testing.assert_array_equal(q[10:20], 1)  # 2 each would be 20 · 128 of 2047
     np.testing.assert_array_equal(q[20:], 1)
+
+
+@pytest.mark.parametrize("tile", [None, 50])
+def test_cells_that_do_not_fit_lose_as_little_as_in_numpy(tile) -> None:
+    operands = Operands(12, 6, 7, tile=tile)
+    rng = np.random.default_rng(0)
+    units = (8 * rng.standard_normal((120, 9))).astype(np.float32)
+    q = integers(tf.constant(units), operands).numpy().astype(np.int64)
+    assert fits(q.T, *operands.input_range, 12, operands.partition).all()
+    best = round_and_repair(
+        units.T, operands.largest, operands.input_range, 12, operands.partition
+    ).T
+    assert (best != np.rint(np.clip(units, -63, 63))).any()
+    # Of the last threshold's weights, which repair lowers one by one, all are lowered.
+    assert (np.abs(best - q).sum(axis=0) <= 3).all()
 
 
 def test_long_cells_whose_sums_float32_may_round_fit_too() -> None:
