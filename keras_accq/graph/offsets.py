@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from keras_accq.graph.nodes import Node
 
 
-def add_offset(node: Node, readers: list[Node], change: NDArray[Any]) -> bool:
+def add_offset(
+    node: Node, readers: list[Node], change: NDArray[Any], *, to_mean: bool = False
+) -> bool:
     """Adds to a layer's output, after the BatchNormalization that follows it if there is one.
 
     The bias takes it, or BatchNormalization's beta, or for want of that its moving mean.
@@ -18,6 +20,9 @@ def add_offset(node: Node, readers: list[Node], change: NDArray[Any]) -> bool:
         node: A compute node.
         readers: The nodes that read its output.
         change: float [channels].
+        to_mean: Prefer the moving mean to beta. In training BatchNormalization takes the mean of
+            each batch out by itself: a beta that did so too would be wrong there. beta still takes
+            what a channel whose gamma is 0 should put out.
 
     Returns:
         Whether anything could take it: False for a layer with neither.
@@ -27,10 +32,14 @@ def add_offset(node: Node, readers: list[Node], change: NDArray[Any]) -> bool:
         if node.layer.bias is None:
             return False
         _add(node.layer.bias, change)
-    elif norm.beta is not None:
-        _add(norm.beta, change)
-    else:
-        _add(norm.moving_mean, -change * _deviation(norm) / _gamma(norm))
+        return True
+    gamma = _gamma(norm)
+    if norm.beta is not None:
+        by_beta = gamma == 0 if to_mean else np.full(len(change), True)
+        _add(norm.beta, np.where(by_beta, change, 0.0))
+        change = np.where(by_beta, 0.0, change)
+    # Without beta a channel whose gamma is 0 puts out 0 whatever its mean is.
+    _add(norm.moving_mean, -change * _deviation(norm) / np.where(gamma == 0, 1.0, gamma))
     return True
 
 
@@ -39,12 +48,11 @@ def _deviation(norm: Any) -> Any:
     return np.sqrt(variance + norm.epsilon)
 
 
-def _gamma(norm: Any) -> Any:
-    """gamma, with 1 for 0: a silent channel without beta puts out 0 whatever its mean is."""
+def _gamma(norm: Any) -> NDArray[np.float64]:
     if norm.gamma is None:
-        return 1.0
-    gamma = keras.ops.convert_to_numpy(norm.gamma).astype(np.float64)
-    return np.where(gamma == 0, 1.0, gamma)
+        return np.ones(norm.moving_mean.shape)
+    gamma: NDArray[np.float64] = keras.ops.convert_to_numpy(norm.gamma).astype(np.float64)
+    return gamma
 
 
 def _add(variable: Any, change: Any) -> None:

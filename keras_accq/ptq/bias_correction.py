@@ -22,8 +22,9 @@ def correct_biases(qmodel: keras.Model, model: keras.Model, calibration_data: An
 
     Layer by layer, in topological order: each is compared with its float counterpart while all
     before it are quantized and corrected, before any activation and after BatchNormalization. The
-    bias takes the difference, or BatchNormalization's beta (for want of one its moving mean). A
-    layer with nothing to take it stays as it is.
+    bias takes the difference, or BatchNormalization's moving mean (beta where gamma is 0), so that
+    training afterwards, which takes means from batches, starts from what it did before. A layer
+    with nothing to take it stays as it is.
 
     Args:
         qmodel: A model that `accq.quantize` returned, with all ranges observed.
@@ -44,7 +45,7 @@ def correct_biases(qmodel: keras.Model, model: keras.Model, calibration_data: An
     consumers = graph.consumers()
     for (node, _), target in zip(nodes, wanted, strict=True):
         (found,) = channel_moments(graph, [(node.name, _output(graph, node))], data)
-        add_offset(node, consumers[node.output], target.mean - found.mean)
+        add_offset(node, consumers[node.output], target.mean - found.mean, to_mean=True)
 
 
 def matching_nodes(graph: Graph, floats: Graph) -> list[tuple[Node, Node]]:

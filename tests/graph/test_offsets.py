@@ -30,6 +30,25 @@ def test_the_output_moves_by_the_change(norm) -> None:
     np.testing.assert_allclose(after - before, np.tile(_CHANGE, (6, 1)), atol=1e-5)
 
 
+def test_a_change_of_the_mean_is_nothing_to_training() -> None:
+    norm = L.BatchNormalization(**_NORM)
+    model = keras.Sequential([keras.Input((5,)), L.Dense(4, use_bias=False), norm])
+    norm.gamma.assign([2.0, -3.0, 0.0, 1.0])
+    x = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
+    trained = model(x, training=True)  # which moves the statistics, too
+    before = model.predict(x, verbose=0)
+    graph = read(model)
+    node = graph.nodes[0]
+    change = np.array([0.5, -1.0, 0.25, 2.0])
+    assert add_offset(node, graph.consumers()[node.output], change, to_mean=True)
+    after = model.predict(x, verbose=0)
+    np.testing.assert_allclose(after - before, np.tile(change, (6, 1)), atol=1e-5)
+    # Only the channel that BatchNormalization silences needs its beta.
+    np.testing.assert_allclose(norm.beta, [0, 0, 0.25, 0])
+    moved = np.asarray(model(x, training=True)) - np.asarray(trained)
+    np.testing.assert_allclose(moved, np.tile([0, 0, 0.25, 0], (6, 1)), atol=1e-5)
+
+
 def test_a_layer_with_nothing_to_take_it() -> None:
     model = keras.Sequential([keras.Input((5,)), L.Dense(4, use_bias=False)])
     before = model.get_weights()
