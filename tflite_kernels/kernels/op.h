@@ -63,16 +63,26 @@ struct OpReport {
   int64_t packed_bytes = 0;
 };
 
-// A layer with its weights packed for one kernel. Immutable after creation: Run may be called
-// from several threads at once, each with its own scratch memory.
+// A layer with its weights packed for one kernel. Immutable after creation: Run and RunPart may be
+// called from several threads at once, each with its own scratch memory.
 class PackedOp {
  public:
   virtual ~PackedOp() = default;
-  // Bytes of scratch that Run needs for this input shape; SIZE_MAX when it would overflow.
+  // Bytes of scratch that Run, or one part of it, needs for this input shape; SIZE_MAX when it
+  // would overflow.
   virtual size_t ScratchBytes(const Shape4& input) const = 0;
   // input and output are dense NHWC; output has the shape of OutputShape. scratch holds
   // ScratchBytes(input) bytes, 64-byte aligned. Reads and writes nothing outside the three.
-  virtual void Run(const Shape4& input, const int8_t* in, int8_t* out, void* scratch) const = 0;
+  void Run(const Shape4& input, const int8_t* in, int8_t* out, void* scratch) const {
+    RunPart(input, in, out, scratch, 0, 1);
+  }
+  // Part `part` of `parts` (0 <= part < parts) of the same: the parts write each output once and
+  // nothing that another part reads or writes, so they may run at once, in any order, each with
+  // scratch of its own. How work is split is the kernel's choice, as long as it depends on nothing
+  // but these arguments: whole output rows (ShareOf in share.h) or, where there are few pixels,
+  // channel blocks. A part may be empty.
+  virtual void RunPart(const Shape4& input, const int8_t* in, int8_t* out, void* scratch, int part,
+                       int parts) const = 0;
   virtual OpReport Report() const = 0;
 };
 
@@ -92,6 +102,9 @@ struct Kernel {
   bool (*handles)(const OpSpec& spec);  // does it implement this layer?
   // Null and a text when memory runs out. The spec's arrays are copied.
   std::unique_ptr<PackedOp> (*create)(const OpSpec& spec, std::string* error);
+  // Is it expected to beat stock LiteRT's kernel for this layer on this CPU, which runs it? Null:
+  // never. Only asked about built-in operators, which stock LiteRT would run otherwise.
+  bool (*pays)(const OpSpec& spec) = nullptr;
 };
 
 // All kernels of this build, best first; the reference is last and takes everything.

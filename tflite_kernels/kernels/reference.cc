@@ -7,6 +7,7 @@
 #include "kernels/geometry.h"
 #include "kernels/phases.h"
 #include "kernels/requantize.h"
+#include "kernels/share.h"
 
 namespace accq {
 namespace {
@@ -28,20 +29,21 @@ class ReferenceOp : public PackedOp {
 
   size_t ScratchBytes(const Shape4&) const override { return 0; }
 
-  void Run(const Shape4& input, const int8_t* in, int8_t* out, void*) const override {
-    if (transposed()) return RunTransposed(input, in, out);
+  void RunPart(const Shape4& input, const int8_t* in, int8_t* out, void*, int part,
+               int parts) const override {
+    if (transposed()) return RunTransposed(input, in, out, part, parts);
     const Axis y =
         AxisOf(input.h, spec_.filter_h, spec_.stride_h, spec_.dilation_h, spec_.same_padding);
     const Axis x =
         AxisOf(input.w, spec_.filter_w, spec_.stride_w, spec_.dilation_w, spec_.same_padding);
-    for (int64_t n = 0; n < input.n; ++n) {
-      for (int64_t oy = 0; oy < y.out; ++oy) {
-        for (int64_t ox = 0; ox < x.out; ++ox) {
-          const int64_t top = oy * spec_.stride_h - y.pad_before;
-          const int64_t left = ox * spec_.stride_w - x.pad_before;
-          for (int32_t channel = 0; channel < spec_.out_channels; ++channel) {
-            *out++ = Output(Accumulate(input, in, n, top, left, channel), channel);
-          }
+    const Share rows = ShareOf(input.n * y.out, part, parts);
+    out += rows.first * x.out * spec_.out_channels;
+    for (int64_t row = rows.first; row < rows.last; ++row) {
+      const int64_t n = row / y.out, top = row % y.out * spec_.stride_h - y.pad_before;
+      for (int64_t ox = 0; ox < x.out; ++ox) {
+        const int64_t left = ox * spec_.stride_w - x.pad_before;
+        for (int32_t channel = 0; channel < spec_.out_channels; ++channel) {
+          *out++ = Output(Accumulate(input, in, n, top, left, channel), channel);
         }
       }
     }
@@ -61,17 +63,18 @@ class ReferenceOp : public PackedOp {
     return Requantize(static_cast<int32_t>(sum + bias_[channel]), spec_.multiplier[channel], spec_);
   }
 
-  void RunTransposed(const Shape4& input, const int8_t* in, int8_t* out) const {
+  void RunTransposed(const Shape4& input, const int8_t* in, int8_t* out, int part,
+                     int parts) const {
     TransposedAxis y, x;
     std::string error;
     if (!TransposedAxes(spec_, input, &y, &x, &error)) return;  // OutputShape said so
-    for (int64_t n = 0; n < input.n; ++n) {
-      const int8_t* image = in + n * input.h * input.w * input.c;
-      for (int64_t oy = 0; oy < y.out; ++oy) {
-        for (int64_t ox = 0; ox < x.out; ++ox) {
-          for (int32_t channel = 0; channel < spec_.out_channels; ++channel) {
-            *out++ = Output(AccumulateTransposed(image, y, x, oy, ox, channel), channel);
-          }
+    const Share rows = ShareOf(input.n * y.out, part, parts);
+    out += rows.first * x.out * spec_.out_channels;
+    for (int64_t row = rows.first; row < rows.last; ++row) {
+      const int8_t* image = in + row / y.out * input.h * input.w * input.c;
+      for (int64_t ox = 0; ox < x.out; ++ox) {
+        for (int32_t channel = 0; channel < spec_.out_channels; ++channel) {
+          *out++ = Output(AccumulateTransposed(image, y, x, row % y.out, ox, channel), channel);
         }
       }
     }

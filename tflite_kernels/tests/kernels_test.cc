@@ -1,6 +1,7 @@
 // Every kernel of the dispatch table against the reference, byte for byte.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <thread>
@@ -171,6 +172,46 @@ TEST_P(KernelTest, RunsOneOperatorOnSeveralSizesAndThreads) {
   }
 }
 
+// Each part writes outputs of its own, so whatever runs together or first, the whole is the same.
+TEST_P(KernelTest, PartsMakeTheWhole) {
+  for (const auto* layers : {&NetworkLayers(), &CornerLayers()}) {
+    for (const Layer& layer : *layers) {
+      const Problem problem(layer, Weights::kNormal, Ranges()[1], kSeed);
+      if (!GetParam()->handles(problem.spec)) continue;
+      const auto op = Create(*GetParam(), problem.spec);
+      const std::vector<int8_t> in = MakeInput(problem, Inputs::kRandom, 5);
+      const std::vector<int8_t> whole = RunOp(*op, problem.spec, problem.input, in);
+      for (const int parts : {2, 3, 16}) {
+        ASSERT_EQ(RunOp(*op, problem.spec, problem.input, in, parts), whole)
+            << layer.name << " in " << parts << " parts";
+      }
+    }
+  }
+}
+
+TEST_P(KernelTest, PartsRunInThreadsAtOnce) {
+  for (const char* name : {"resnet8_conv3x3_64_64_8x8", "fc_33_65", "dw_33", "transposed_same",
+                           "transposed_one_phase_empty"}) {
+    const Problem problem(FindLayer(name), Weights::kNormal, Ranges()[1], kSeed);
+    if (!GetParam()->handles(problem.spec)) continue;
+    const auto op = Create(*GetParam(), problem.spec);
+    const std::vector<int8_t> in = MakeInput(problem, Inputs::kRandom, 5);
+    const std::vector<int8_t> whole = RunOp(*op, problem.spec, problem.input, in);
+    std::vector<int8_t> got(whole.size(), 0x5A);
+    std::vector<std::thread> threads;
+    for (int part = 0; part < 4; ++part) {
+      threads.emplace_back([&, part] {
+        void* scratch = nullptr;
+        ASSERT_EQ(posix_memalign(&scratch, 64, op->ScratchBytes(problem.input)), 0);
+        op->RunPart(problem.input, in.data(), got.data(), scratch, part, 4);
+        std::free(scratch);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(got, whole) << name;
+  }
+}
+
 TEST_P(KernelTest, CopiesTheSpecsArrays) {
   for (const char* name : {"stride_2_odd", "dw_33", "fc_33_65", "transposed_same"}) {
     Problem problem(FindLayer(name), Weights::kNormal, Ranges()[1], kSeed);
@@ -203,6 +244,16 @@ std::vector<const Kernel*> FastKernels() {
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(KernelTest);
 INSTANTIATE_TEST_SUITE_P(All, KernelTest, testing::ValuesIn(FastKernels()),
                          [](const auto& info) { return std::string(info.param->name); });
+
+TEST(ReferenceTest, PartsMakeTheWhole) {
+  for (const Layer& layer : CornerLayers()) {
+    const Problem problem(layer, Weights::kNormal, Ranges()[1], kSeed);
+    const auto op = Create(kReference, problem.spec);
+    const std::vector<int8_t> in = MakeInput(problem, Inputs::kRandom, 5);
+    const std::vector<int8_t> whole = RunOp(*op, problem.spec, problem.input, in);
+    ASSERT_EQ(RunOp(*op, problem.spec, problem.input, in, 3), whole) << layer.name;
+  }
+}
 
 TEST(DispatchTest, TakesTheFirstKernelOrTheForcedOne) {
   OpSpec spec;

@@ -233,7 +233,7 @@ std::vector<int8_t> MakeInput(const Problem& problem, Inputs kind, uint32_t seed
 }
 
 std::vector<int8_t> RunOp(const PackedOp& op, const OpSpec& spec, const Shape4& input,
-                          const std::vector<int8_t>& values) {
+                          const std::vector<int8_t>& values, int parts) {
   Shape4 output;
   std::string error;
   if (!OutputShape(spec, input, &output, &error)) Die(error);
@@ -242,8 +242,10 @@ std::vector<int8_t> RunOp(const PackedOp& op, const OpSpec& spec, const Shape4& 
   const size_t bytes = op.ScratchBytes(input);
   void* scratch = nullptr;
   if (posix_memalign(&scratch, 64, bytes) != 0) Die("no memory");
-  std::memset(scratch, 0xA5, bytes);
-  op.Run(input, values.data(), result.data(), scratch);
+  for (int part = parts - 1; part >= 0; --part) {
+    std::memset(scratch, 0xA5, bytes);
+    op.RunPart(input, values.data(), result.data(), scratch, part, parts);
+  }
   std::free(scratch);
   return result;
 }

@@ -19,12 +19,13 @@ class ConvOp : public PackedOp {
     return Plan(input, &plan) ? conv_.ScratchBytes(plan) : SIZE_MAX;
   }
 
-  void Run(const Shape4& input, const int8_t* in, int8_t* out, void* scratch) const override {
+  void RunPart(const Shape4& input, const int8_t* in, int8_t* out, void* scratch, int part,
+               int parts) const override {
     StripPlan plan;
     if (!Plan(input, &plan)) return;  // ScratchBytes said so
     const ptrdiff_t pixel = conv_.spec().out_channels;
     const ptrdiff_t row = plan.x.out * pixel;
-    conv_.Run(plan, in, OutputGrid{out, pixel, row, plan.y.out * row}, scratch);
+    conv_.Run(plan, in, OutputGrid{out, pixel, row, plan.y.out * row}, scratch, part, parts);
   }
 
   OpReport Report() const override {
@@ -52,6 +53,7 @@ const Kernel kAvx2K4N16 = {
       return spec.kind == OpKind::kTransposeConv ? CreateTransposeConv(spec, error)
                                                  : CreateOp<ConvOp>(spec, error);
     },
+    [](const OpSpec&) { return !CpuHasByteDotProducts(); },
 };
 
 }  // namespace accq

@@ -12,6 +12,7 @@
 #include "kernels/depthwise_layout.h"
 #include "kernels/geometry.h"
 #include "kernels/requantize.h"
+#include "kernels/share.h"
 
 namespace accq {
 namespace {
@@ -110,7 +111,8 @@ class DepthwiseOp : public PackedOp {
     return fits ? bytes : SIZE_MAX;
   }
 
-  void Run(const Shape4& input, const int8_t* in, int8_t* out, void* scratch) const override;
+  void RunPart(const Shape4& input, const int8_t* in, int8_t* out, void* scratch, int part,
+               int parts) const override;
   OpReport Report() const override;
 
  private:
@@ -138,22 +140,25 @@ void DepthwiseOp::FillOffsets(const StripPlan& plan, TapOffsets* offsets) const 
   }
 }
 
-void DepthwiseOp::Run(const Shape4& input, const int8_t* in, int8_t* out, void* scratch) const {
+void DepthwiseOp::RunPart(const Shape4& input, const int8_t* in, int8_t* out, void* scratch,
+                          int part, int parts) const {
   StripPlan plan;
   if (!PlanStrips(spec_, input, kPixelMultiple, &plan)) return;  // ScratchBytes said so
   StripPlanes planes;
   planes.shifted = static_cast<uint8_t*>(scratch);
   auto* offsets = reinterpret_cast<TapOffsets*>(planes.shifted + plan.plane_bytes);
   FillOffsets(plan, offsets);
-  for (int64_t n = 0; n < input.n; ++n) {
-    for (int64_t row = 0; row < plan.y.out; row += plan.strip_rows) {
-      const int64_t rows = std::min(plan.strip_rows, plan.y.out - row);
-      FillStrip(spec_, plan, in, n, row, rows, planes);
-      for (int64_t r = 0; r < rows; ++r) {
-        RunRow(plan, planes.shifted + r * plan.y.stride * plan.row_bytes, offsets, out);
-        out += plan.x.out * spec_.out_channels;
-      }
+  const Share rows = ShareOf(plan.input.n * plan.y.out, part, parts);
+  out += rows.first * plan.x.out * spec_.out_channels;
+  for (int64_t done = rows.first; done < rows.last;) {
+    const int64_t n = done / plan.y.out, row = done % plan.y.out;
+    const int64_t count = std::min({plan.strip_rows, plan.y.out - row, rows.last - done});
+    FillStrip(spec_, plan, in, n, row, count, planes);
+    for (int64_t r = 0; r < count; ++r) {
+      RunRow(plan, planes.shifted + r * plan.y.stride * plan.row_bytes, offsets, out);
+      out += plan.x.out * spec_.out_channels;
     }
+    done += count;
   }
 }
 
@@ -206,6 +211,7 @@ const Kernel kAvx2Depthwise = {
       return spec.kind == OpKind::kDepthwiseConv2D && spec.depth_multiplier == 1;
     },
     CreateOp<DepthwiseOp>,
+    [](const OpSpec&) { return !CpuHasByteDotProducts(); },
 };
 
 }  // namespace accq

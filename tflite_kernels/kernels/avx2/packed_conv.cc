@@ -100,8 +100,8 @@ void PackedConv::FillOffsets(const StripPlan& plan, int32_t* offsets) const {
   }
 }
 
-void PackedConv::Run(const StripPlan& plan, const int8_t* in, const OutputGrid& out,
-                     void* scratch) const {
+void PackedConv::Run(const StripPlan& plan, const int8_t* in, const OutputGrid& out, void* scratch,
+                     int part, int parts) const {
   auto* memory = static_cast<uint8_t*>(scratch);
   StripPlanes planes;
   for (uint8_t** plane :
@@ -116,17 +116,26 @@ void PackedConv::Run(const StripPlan& plan, const int8_t* in, const OutputGrid& 
     offsets = reinterpret_cast<int32_t*>(memory);
     FillOffsets(plan, offsets);
   }
-  for (int64_t n = 0; n < plan.input.n; ++n) {
-    for (int64_t row = 0; row < plan.y.out; row += plan.strip_rows) {
-      const int64_t rows = std::min(plan.strip_rows, plan.y.out - row);
-      FillStrip(spec_, plan, in, n, row, rows, planes);
-      RunStrip(plan, planes, offsets, rows, out, out.first + n * out.image + row * out.row);
-    }
+  // Parts share the rows; or, where these have too few pixels to be worth passing all weights
+  // through the caches once per part, the channel blocks.
+  const int64_t all_rows = plan.input.n * plan.y.out;
+  const int64_t all_blocks = static_cast<int64_t>(num_blocks_);
+  const bool by_blocks =
+      all_blocks >= parts && all_rows * plan.x.out < int64_t{kChunkPixels} / 2 * parts;
+  const Share rows = by_blocks ? Share{0, all_rows} : ShareOf(all_rows, part, parts);
+  const Share blocks = by_blocks ? ShareOf(all_blocks, part, parts) : Share{0, all_blocks};
+  for (int64_t done = rows.first; done < rows.last;) {
+    const int64_t n = done / plan.y.out, row = done % plan.y.out;
+    const int64_t count = std::min({plan.strip_rows, plan.y.out - row, rows.last - done});
+    FillStrip(spec_, plan, in, n, row, count, planes);
+    RunStrip(plan, planes, offsets, count, blocks, out, out.first + n * out.image + row * out.row);
+    done += count;
   }
 }
 
 void PackedConv::RunStrip(const StripPlan& plan, const StripPlanes& planes, const int32_t* offsets,
-                          int64_t out_rows, const OutputGrid& grid, int8_t* out) const {
+                          int64_t out_rows, const Share& blocks, const OutputGrid& grid,
+                          int8_t* out) const {
   const OutputRange range = OutputRangeOf(spec_);
   const int64_t pixels = out_rows * plan.x.out;
   // Tiles step from pixel to pixel: they go on into the next row where it begins a step further.
@@ -145,7 +154,7 @@ void PackedConv::RunStrip(const StripPlan& plan, const StripPlanes& planes, cons
         row_start += plan.y.stride * plan.row_bytes;
       }
     }
-    for (size_t b = 0; b < num_blocks_; ++b) {
+    for (int64_t b = blocks.first; b < blocks.last; ++b) {
       const Block& block = blocks_[b];
       const ConvBlock packed = {
           block.schedule.packed().data(),

@@ -9,6 +9,7 @@
 
 #include "kernels/avx2/strip.h"
 #include "kernels/op.h"
+#include "kernels/share.h"
 
 namespace accq {
 
@@ -31,7 +32,9 @@ class PackedConv {
 
   // Bytes of scratch that Run needs; SIZE_MAX when it would overflow.
   size_t ScratchBytes(const StripPlan& plan) const;
-  void Run(const StripPlan& plan, const int8_t* in, const OutputGrid& out, void* scratch) const;
+  // Part `part` of `parts`, as PackedOp::RunPart.
+  void Run(const StripPlan& plan, const int8_t* in, const OutputGrid& out, void* scratch, int part,
+           int parts) const;
 
   // Adds to the figures of `report`.
   void AddTo(OpReport* report) const;
@@ -43,7 +46,7 @@ class PackedConv {
   size_t OffsetBytes() const { return spec_.filter_h == 1 ? 0 : num_steps_ * sizeof(int32_t); }
   void FillOffsets(const StripPlan& plan, int32_t* offsets) const;
   void RunStrip(const StripPlan& plan, const StripPlanes& planes, const int32_t* offsets,
-                int64_t out_rows, const OutputGrid& grid, int8_t* out) const;
+                int64_t out_rows, const Share& blocks, const OutputGrid& grid, int8_t* out) const;
 
   OpSpec spec_;
   std::unique_ptr<Block[]> blocks_;

@@ -10,6 +10,7 @@
 #include "kernels/create.h"
 #include "kernels/phases.h"
 #include "kernels/requantize.h"
+#include "kernels/share.h"
 
 namespace accq {
 namespace {
@@ -45,16 +46,18 @@ class TransposeConvOp : public PackedOp {
     return planned ? most : SIZE_MAX;
   }
 
-  void Run(const Shape4& input, const int8_t* in, int8_t* out, void* scratch) const override {
-    // Phases without taps first, with all others, which are written over.
-    if (spec_.filter_h < spec_.stride_h || spec_.filter_w < spec_.stride_w) Fill(input.n, out);
+  void RunPart(const Shape4& input, const int8_t* in, int8_t* out, void* scratch, int part,
+               int parts) const override {
+    if (spec_.filter_h < spec_.stride_h || spec_.filter_w < spec_.stride_w) {
+      Fill(input, out, ShareOf(int64_t{input.n} * spec_.out_h, part, parts));
+    }
     const ptrdiff_t pixel = spec_.out_channels;
     const ptrdiff_t row = pixel * spec_.out_w;
     ForEachPhase(input, [&](const PackedConv& phase, const PhaseAxis& y, const PhaseAxis& x,
                             const StripPlan& plan) {
       const OutputGrid grid = {out + y.first_out * row + x.first_out * pixel,
                                pixel * spec_.stride_w, row * spec_.stride_h, row * spec_.out_h};
-      phase.Run(plan, in, grid, scratch);
+      phase.Run(plan, in, grid, scratch, part, parts);
     });
   }
 
@@ -96,10 +99,20 @@ class TransposeConvOp : public PackedOp {
     return {axis.out, axis.pad_before, axis.out - 1 + taps, 1, 1};
   }
 
-  void Fill(int64_t images, int8_t* out) const {
-    const int64_t pixels = images * spec_.out_h * spec_.out_w;
-    for (int64_t i = 0; i < pixels; ++i) {
-      out = std::copy_n(without_taps_.data(), spec_.out_channels, out);
+  // Writes the outputs of phases without taps in those rows, and no other: another thread may be
+  // writing them.
+  void Fill(const Shape4& input, int8_t* out, const Share& rows) const {
+    TransposedAxis y, x;
+    std::string error;
+    if (!TransposedAxes(spec_, input, &y, &x, &error)) return;  // OutputShape said so
+    out += rows.first * spec_.out_w * spec_.out_channels;
+    for (int64_t row = rows.first; row < rows.last; ++row) {
+      const bool whole_row = (row % y.out + y.cut) % y.stride >= phases_h_;
+      for (int64_t column = 0; column < x.out; ++column, out += spec_.out_channels) {
+        if (whole_row || (column + x.cut) % x.stride >= phases_w_) {
+          std::copy_n(without_taps_.data(), spec_.out_channels, out);
+        }
+      }
     }
   }
 
