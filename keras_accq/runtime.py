@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ai_edge_litert import interpreter as litert
 
@@ -26,7 +26,7 @@ _LIBRARY = Path(__file__).parent / "lib" / "libaccq_delegate.so"
 _NOT_BUILT = _LIBRARY.with_name("not_built.txt")
 _VARIABLE = "ACCQ_DELEGATE"
 # DelegateStatus.magic in tflite_kernels/delegate/delegate.h.
-_MAGIC = b"ACCQDLG1"
+_MAGIC = b"ACCQDLG2"
 
 
 def delegate_path() -> str:
@@ -65,12 +65,15 @@ def load_delegate(options: Mapping[str, object] | None = None) -> litert.Delegat
     Keep the result for as long as the interpreter lives. `accq.Interpreter` does all that.
 
     Args:
-        options: Of the delegate; the values are turned into strings. `kernel`: the name of the
-            kernel to run every operator with, instead of the best one for each; `report_path`: a
-            file to which one line of JSON is appended per operator whenever shapes are set
-            (`allocate_tensors`): op, output (tensor name), node, input_shape, output_shape,
-            kernel, steps, spills, extra_steps, packed_bytes, macs; `verbose`: 1 to see the
-            same on standard error.
+        options: Of the delegate; the values are turned into strings. `claim`: "custom" to take
+            keras-accq operators, or "builtin" to take int8 built-in operators too, where that is
+            faster; `kernel`: the name of the kernel to run every operator with, instead of the
+            best one for each; `report_path`: a file to which one line of JSON is appended per
+            operator whenever shapes are set (`allocate_tensors`): op, output (tensor name), node,
+            input_shape, output_shape, kernel, steps, spills, extra_steps, int32_steps,
+            packed_bytes, scratch_bytes, threads, macs; `threads`: how many run one operator, 0
+            for as many as the interpreter is given; `verbose`: 1 to see the report on standard
+            error, and which built-in operators were left alone, and why.
 
     Raises:
         DelegateError: The library is missing, can not be loaded on this machine, or refuses an
@@ -113,14 +116,22 @@ class Interpreter(litert.Interpreter):
     Args:
         model_path: Path of the `.tflite` file.
         model_content: Its bytes, instead of the path.
-        num_threads: Threads of the runtime's own operators; ours run in the calling thread.
-        kernel: Run every keras-accq operator with this kernel, instead of the best for each.
+        num_threads: Threads of one operator, the runtime's own and ours; one if None.
+        claim: "custom": the delegate takes the file's keras-accq operators. "builtin": also its
+            int8 CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED and TRANSPOSE_CONV, in any file,
+            wherever our kernels are expected to be faster on this CPU. Outputs stay the same, byte
+            for byte.
+        kernel: Run every operator that the delegate takes with this kernel, instead of the best
+            for each. With claim="builtin", take all built-in operators that this kernel handles.
         report_path: A file to which one line of JSON per operator is appended; `load_delegate`
             lists the fields.
         **litert_options: Further arguments of the `ai_edge_litert` interpreter.
 
     Attributes:
         accq_nodes: The keras-accq operators of the file (`AccqNode`), in order.
+        int8_builtins: With claim="builtin", how many built-in operators of those kinds with int8
+            inputs the delegate found; else 0.
+        builtins_elsewhere: How many of them another delegate had taken before.
 
     Raises:
         InvalidFileError: The file is malformed.
@@ -135,6 +146,7 @@ class Interpreter(litert.Interpreter):
         model_content: bytes | None = None,
         num_threads: int | None = None,
         *,
+        claim: Literal["custom", "builtin"] = "custom",
         kernel: str | None = None,
         report_path: str | os.PathLike[str] | None = None,
         **litert_options: Any,
@@ -147,7 +159,7 @@ class Interpreter(litert.Interpreter):
                 f"{'neither' if source is None else 'both'}"
             )
         self.accq_nodes = _accq_nodes(source)
-        options: dict[str, object] = {}
+        options: dict[str, object] = {"claim": claim}
         if kernel is not None:
             options["kernel"] = kernel
         if report_path is not None:
@@ -167,6 +179,8 @@ class Interpreter(litert.Interpreter):
         except RuntimeError as error:
             _raise_if_ours(error)
             raise
+        self.int8_builtins = int(self._status.builtin_layers)
+        self.builtins_elsewhere = int(self._status.layers_elsewhere)
         if self.delegated_nodes != len(self.accq_nodes):
             listed = ", ".join(f"{n.op} {n.name!r}" for n in self.accq_nodes)
             raise DelegateError(
@@ -177,8 +191,13 @@ class Interpreter(litert.Interpreter):
 
     @property
     def delegated_nodes(self) -> int:
-        """How many operators the delegate runs in this interpreter, by its own count."""
-        return int(self._status.nodes)
+        """How many keras-accq operators the delegate runs in this interpreter, by its own count."""
+        return int(self._status.nodes - self._status.builtin_nodes)
+
+    @property
+    def delegated_builtins(self) -> int:
+        """How many built-in operators the delegate runs here, which claim="builtin" allows it."""
+        return int(self._status.builtin_nodes)
 
     def allocate_tensors(self) -> None:
         """Sets all shapes and gives every tensor memory.
@@ -194,16 +213,25 @@ class Interpreter(litert.Interpreter):
             raise
 
     def __repr__(self) -> str:
+        builtins = ""
+        if self.int8_builtins:
+            builtins = f" and {self.delegated_builtins} of {self.int8_builtins} int8 built-ins"
         return (
             f"<keras_accq.Interpreter of {self._model_name}: the delegate runs "
-            f"{self.delegated_nodes} of {len(self.accq_nodes)} keras-accq operators>"
+            f"{self.delegated_nodes} of {len(self.accq_nodes)} keras-accq operators{builtins}>"
         )
 
 
 class _Status(ctypes.Structure):
     """What the delegate tells of itself: `DelegateStatus` in tflite_kernels/delegate/delegate.h."""
 
-    _fields_ = (("magic", ctypes.c_char * 8), ("nodes", ctypes.c_int64))
+    _fields_ = (
+        ("magic", ctypes.c_char * 8),
+        ("nodes", ctypes.c_int64),
+        ("builtin_nodes", ctypes.c_int64),
+        ("builtin_layers", ctypes.c_int64),
+        ("layers_elsewhere", ctypes.c_int64),
+    )
 
     @classmethod
     def of(cls, delegate: litert.Delegate) -> "_Status":

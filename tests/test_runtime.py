@@ -246,7 +246,10 @@ class TestInterpreter:
             "steps": lines[3]["steps"],
             "spills": lines[3]["spills"],
             "extra_steps": lines[3]["extra_steps"],
+            "int32_steps": 0,
             "packed_bytes": lines[3]["packed_bytes"],
+            "scratch_bytes": 0,
+            "threads": 1,
             "macs": 2 * 4 * 4 * 8 * 27,
         }
 

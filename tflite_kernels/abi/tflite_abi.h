@@ -38,6 +38,15 @@ enum TfLiteQuantizationType : int { kTfLiteNoQuantization = 0, kTfLiteAffineQuan
 
 enum : int64_t { kTfLiteDelegateFlagsAllowDynamicTensors = 1 };
 
+// TfLiteRegistration.builtin_code.
+enum : int32_t {
+  kTfLiteBuiltinConv2d = 3,
+  kTfLiteBuiltinDepthwiseConv2d = 4,
+  kTfLiteBuiltinFullyConnected = 9,
+  kTfLiteBuiltinCustom = 32,
+  kTfLiteBuiltinTransposeConv = 67,
+};
+
 // Index of an optional tensor that is absent.
 enum : int { kTfLiteOptionalTensor = -1 };
 
@@ -136,6 +145,38 @@ struct TfLiteContext {
                                                         TfLiteRegistration registration,
                                                         const TfLiteIntArray* nodes,
                                                         TfLiteDelegate* delegate);
+  int recommended_num_threads;  // -1 where the user said nothing
+};
+
+// What TfLiteNode.builtin_data points to, for built-in operators of ours.
+
+enum TfLitePadding : int { kTfLitePaddingSame = 1, kTfLitePaddingValid = 2 };
+
+struct TfLiteConvParams {
+  TfLitePadding padding;
+  int stride_width, stride_height;
+  int activation;
+  int dilation_width_factor, dilation_height_factor;
+};
+
+struct TfLiteDepthwiseConvParams {
+  TfLitePadding padding;
+  int stride_width, stride_height;
+  int depth_multiplier;
+  int activation;
+  int dilation_width_factor, dilation_height_factor;
+};
+
+struct TfLiteFullyConnectedParams {
+  int activation;
+  int weights_format;  // 0 as in the file, 1 shuffled
+  bool keep_num_dims, asymmetric_quantize_inputs;
+};
+
+struct TfLiteTransposeConvParams {
+  TfLitePadding padding;
+  int stride_width, stride_height;
+  int activation;
 };
 
 struct TfLiteDelegate {
@@ -197,6 +238,7 @@ ACCQ_ABI_CHECK(TfLiteNode, inputs, 0, 0);
 ACCQ_ABI_CHECK(TfLiteNode, outputs, 8, 4);
 ACCQ_ABI_CHECK(TfLiteNode, temporaries, 24, 12);
 ACCQ_ABI_CHECK(TfLiteNode, user_data, 32, 16);
+ACCQ_ABI_CHECK(TfLiteNode, builtin_data, 40, 20);
 ACCQ_ABI_CHECK(TfLiteNode, custom_initial_data, 48, 24);
 ACCQ_ABI_CHECK(TfLiteNode, custom_initial_data_size, 56, 28);
 
@@ -224,6 +266,23 @@ ACCQ_ABI_CHECK(TfLiteContext, ReportError, 40, 20);
 ACCQ_ABI_CHECK(TfLiteContext, AddTensors, 48, 24);
 ACCQ_ABI_CHECK(TfLiteContext, GetNodeAndRegistration, 56, 28);
 ACCQ_ABI_CHECK(TfLiteContext, ReplaceNodeSubsetsWithDelegateKernels, 64, 32);
+ACCQ_ABI_CHECK(TfLiteContext, recommended_num_threads, 72, 36);
+
+// Bytes of those that we read; newer runtimes have more behind.
+ACCQ_ABI_SIZE(TfLiteConvParams, 24, 24);
+ACCQ_ABI_CHECK(TfLiteConvParams, stride_width, 4, 4);
+ACCQ_ABI_CHECK(TfLiteConvParams, activation, 12, 12);
+ACCQ_ABI_CHECK(TfLiteConvParams, dilation_height_factor, 20, 20);
+ACCQ_ABI_SIZE(TfLiteDepthwiseConvParams, 28, 28);
+ACCQ_ABI_CHECK(TfLiteDepthwiseConvParams, depth_multiplier, 12, 12);
+ACCQ_ABI_CHECK(TfLiteDepthwiseConvParams, activation, 16, 16);
+ACCQ_ABI_CHECK(TfLiteDepthwiseConvParams, dilation_height_factor, 24, 24);
+ACCQ_ABI_SIZE(TfLiteFullyConnectedParams, 12, 12);
+ACCQ_ABI_CHECK(TfLiteFullyConnectedParams, weights_format, 4, 4);
+ACCQ_ABI_CHECK(TfLiteFullyConnectedParams, keep_num_dims, 8, 8);
+ACCQ_ABI_CHECK(TfLiteFullyConnectedParams, asymmetric_quantize_inputs, 9, 9);
+ACCQ_ABI_SIZE(TfLiteTransposeConvParams, 16, 16);
+ACCQ_ABI_CHECK(TfLiteTransposeConvParams, activation, 12, 12);
 
 ACCQ_ABI_CHECK(TfLiteDelegate, data, 0, 0);
 ACCQ_ABI_CHECK(TfLiteDelegate, Prepare, 8, 4);

@@ -42,6 +42,16 @@ bool ParseBool(const std::string& text, bool* value) {
   return *value || text == "0" || text == "False" || text == "false";
 }
 
+bool ParseThreads(const std::string& text, int* threads) {
+  if (text.empty() || text.size() > 3) return false;
+  *threads = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return false;
+    *threads = *threads * 10 + (c - '0');
+  }
+  return *threads <= kMaxThreads;
+}
+
 }  // namespace
 
 bool ParseDelegateOptions(const char* const* keys, const char* const* values, size_t count,
@@ -68,9 +78,23 @@ bool ParseDelegateOptions(const char* const* keys, const char* const* values, si
             Format("option verbose: expected 0 or 1, got \"%s\"", ShortName(value.c_str()).c_str());
         return false;
       }
+    } else if (key == "claim") {
+      if (value != "custom" && value != "builtin") {
+        *error = Format("option claim: expected custom or builtin, got \"%s\"",
+                        ShortName(value.c_str()).c_str());
+        return false;
+      }
+      options->claim_builtin = value == "builtin";
+    } else if (key == "threads") {
+      if (!ParseThreads(value, &options->threads)) {
+        *error = Format("option threads: expected 0 to %d, got \"%s\"", kMaxThreads,
+                        ShortName(value.c_str()).c_str());
+        return false;
+      }
     } else {
-      *error = Format("unknown option \"%s\"; there are kernel, report_path and verbose",
-                      ShortName(key.c_str()).c_str());
+      *error =
+          Format("unknown option \"%s\"; there are claim, kernel, report_path, threads and verbose",
+                 ShortName(key.c_str()).c_str());
       return false;
     }
   }

@@ -1,5 +1,6 @@
 #include "delegate/node_kernel.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -24,8 +25,11 @@ struct NodeKernel {
 
   // Since the last prepare.
   Shape4 input_shape;
-  size_t input_bytes = 0, output_bytes = 0, scratch_bytes = 0;
-  int scratch_tensor = -1;  // added to the interpreter when first needed
+  size_t input_bytes = 0, output_bytes = 0;
+  int parts = 1;             // threads that share the work
+  size_t part_scratch = 0;   // bytes of each, a multiple of the alignment
+  size_t scratch_bytes = 0;  // of all
+  int scratch_tensor = -1;   // added to the interpreter when first needed
 };
 
 // Frees and makes arrays as the runtime does: both sides own each other's.
@@ -54,21 +58,35 @@ void Create(TfLiteContext* context, int index, NodeKernel* kernel) {
   }
   if (!ReadNode(*context, index, *node, *registration, &kernel->node, &kernel->error)) return;
   std::string error;
-  const Kernel* choice = ChooseKernel(kernel->node.spec, kernel->delegate->options.kernel, &error);
+  const DelegateOptions& options = kernel->delegate->options;
+  const Kernel* choice = ChooseKernel(kernel->node.spec, options.kernel, &error);
   if (choice != nullptr) kernel->op = choice->create(kernel->node.spec, &error);
   if (kernel->op == nullptr) Fail(*kernel, error, &kernel->error);
+}
+
+// Below this a thread costs more than it brings: some microseconds of work.
+constexpr double kMacsPerPart = 250e3;
+
+void ChooseParts(const TfLiteContext& context, double macs, NodeKernel* kernel) {
+  const int given = kernel->delegate->options.threads;
+  const int threads =
+      std::clamp(given > 0 ? given : context.recommended_num_threads, 1, kMaxThreads);
+  kernel->parts = static_cast<int>(std::clamp(macs / kMacsPerPart, 1.0, 1.0 * threads));
+  if (kernel->parts > 1) kernel->delegate->threads.Grow(threads);
 }
 
 // Asks the runtime for scratch memory: a temporary tensor, so that nodes share one arena.
 bool RequestScratch(TfLiteContext* context, TfLiteNode* node, NodeKernel* kernel,
                     std::string* error) {
-  kernel->scratch_bytes = kernel->op->ScratchBytes(kernel->input_shape);
+  const size_t needed = kernel->op->ScratchBytes(kernel->input_shape);
   std::vector<int32_t> temporaries;
+  // Room to align the start and every part: the runtime promises less than we need.
+  if (needed > INT32_MAX / kernel->parts - 2 * kAlignment) {
+    return Fail(*kernel, "this input shape needs more than 2 GB of scratch memory", error);
+  }
+  kernel->part_scratch = (needed + kAlignment - 1) / kAlignment * kAlignment;
+  kernel->scratch_bytes = kernel->part_scratch * kernel->parts;
   if (kernel->scratch_bytes > 0) {
-    // Room to align the start: the runtime promises less than we need.
-    if (kernel->scratch_bytes > INT32_MAX - kAlignment) {
-      return Fail(*kernel, "this input shape needs more than 2 GB of scratch memory", error);
-    }
     if (kernel->scratch_tensor < 0 &&
         context->AddTensors(context, 1, &kernel->scratch_tensor) != kTfLiteOk) {
       kernel->scratch_tensor = -1;
@@ -95,7 +113,8 @@ bool ReportNode(const NodeKernel& kernel, const std::vector<int32_t>& input_dims
                 const std::vector<int32_t>& output_dims, std::string* error) {
   const DelegateOptions& options = kernel.delegate->options;
   if (options.report_path.empty() && !options.verbose) return true;
-  const std::string line = ReportLine(kernel.node, input_dims, output_dims, kernel.op->Report());
+  const std::string line = ReportLine(kernel.node, input_dims, output_dims, kernel.op->Report(),
+                                      kernel.scratch_bytes, kernel.parts);
   if (options.verbose) fprintf(stderr, "keras-accq: %s", line.c_str());
   return options.report_path.empty() || AppendToFile(options.report_path, line, error);
 }
@@ -120,6 +139,7 @@ bool PrepareNode(TfLiteContext* context, TfLiteNode* node, NodeKernel* kernel, s
   if (context->ResizeTensor(context, &context->tensors[kernel->node.output], dims) != kTfLiteOk) {
     return Fail(*kernel, "the runtime could not size the output tensor", error);
   }
+  ChooseParts(*context, Macs(kernel->node.spec, input_dims, output_dims), kernel);
   return RequestScratch(context, node, kernel, error) &&
          ReportNode(*kernel, input_dims, output_dims, error);
 }
@@ -129,6 +149,21 @@ int8_t* Bytes(const TfLiteContext& context, int index, size_t bytes) {
   const TfLiteTensor& tensor = context.tensors[index];
   return tensor.bytes < bytes ? nullptr : static_cast<int8_t*>(tensor.data);
 }
+
+struct Invocation {
+  const NodeKernel& kernel;
+  const int8_t* input;
+  int8_t* output;
+  char* scratch;
+
+  static void Part(void* invocation, int part) {
+    const Invocation& self = *static_cast<Invocation*>(invocation);
+    char* scratch =
+        self.scratch == nullptr ? nullptr : self.scratch + part * self.kernel.part_scratch;
+    self.kernel.op->RunPart(self.kernel.input_shape, self.input, self.output, scratch, part,
+                            self.kernel.parts);
+  }
+};
 
 bool InvokeNode(const TfLiteContext& context, const NodeKernel& kernel, std::string* error) {
   const int8_t* input = Bytes(context, kernel.node.input, kernel.input_bytes);
@@ -142,8 +177,14 @@ bool InvokeNode(const TfLiteContext& context, const NodeKernel& kernel, std::str
   if (input == nullptr || output == nullptr || (kernel.scratch_bytes > 0 && scratch == nullptr)) {
     return Fail(kernel, "its tensors have no memory", error);
   }
-  kernel.op->Run(kernel.input_shape, input, output, scratch);
+  Invocation work{kernel, input, output, static_cast<char*>(scratch)};
+  kernel.delegate->threads.Run(kernel.parts, Invocation::Part, &work);
   return true;
+}
+
+void Count(NodeKernel* kernel, int change) {
+  kernel->delegate->status.nodes += change;
+  if (kernel->node.builtin) kernel->delegate->status.builtin_nodes += change;
 }
 
 // The four functions of TfLiteRegistration.
@@ -155,14 +196,14 @@ void* InitKernel(TfLiteContext* context, const char* buffer, size_t) {
   if (kernel == nullptr) return nullptr;
   kernel->delegate = DelegateOf(params->delegate);
   Create(context, Data(params->nodes_to_replace)[0], kernel);
-  if (kernel->op != nullptr) ++kernel->delegate->status.nodes;
+  if (kernel->op != nullptr) Count(kernel, 1);
   return kernel;
 }
 
 void FreeKernel(TfLiteContext*, void* user_data) {
   NodeKernel* kernel = static_cast<NodeKernel*>(user_data);
   if (kernel == nullptr) return;
-  if (kernel->op != nullptr) --kernel->delegate->status.nodes;
+  if (kernel->op != nullptr) Count(kernel, -1);
   delete kernel;
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "delegate/builtin_options.h"
 #include "delegate/quantization.h"
 #include "delegate/text.h"
 
@@ -14,12 +15,28 @@ namespace {
 constexpr struct {
   const char* name;
   OpKind kind;
+  int32_t builtin_code;
+  const char* builtin_name;
 } kOps[] = {
-    {"AccqConv2D", OpKind::kConv2D},
-    {"AccqDepthwiseConv2D", OpKind::kDepthwiseConv2D},
-    {"AccqFullyConnected", OpKind::kFullyConnected},
-    {"AccqTransposeConv", OpKind::kTransposeConv},
+    {"AccqConv2D", OpKind::kConv2D, kTfLiteBuiltinConv2d, "CONV_2D"},
+    {"AccqDepthwiseConv2D", OpKind::kDepthwiseConv2D, kTfLiteBuiltinDepthwiseConv2d,
+     "DEPTHWISE_CONV_2D"},
+    {"AccqFullyConnected", OpKind::kFullyConnected, kTfLiteBuiltinFullyConnected,
+     "FULLY_CONNECTED"},
+    {"AccqTransposeConv", OpKind::kTransposeConv, kTfLiteBuiltinTransposeConv, "TRANSPOSE_CONV"},
 };
+
+bool IsBuiltinOp(const TfLiteRegistration& registration, OpKind* kind, const char** op_name) {
+  if (registration.custom_name != nullptr) return false;
+  for (const auto& op : kOps) {
+    if (registration.builtin_code == op.builtin_code) {
+      *kind = op.kind;
+      *op_name = op.builtin_name;
+      return true;
+    }
+  }
+  return false;
+}
 
 std::string Where(const NodeSpec& node) {
   return Format("keras-accq: %s (node %d, output \"%s\"): ", node.op_name, node.node,
@@ -261,53 +278,6 @@ bool ReadTensors(const TfLiteTensor* shape, const TfLiteTensor& input, const TfL
   return ValidateSpec(spec, error);
 }
 
-bool ReadParts(const TfLiteContext& context, const TfLiteNode& node, NodeSpec* out,
-               std::string* error) {
-  const TfLiteIntArray* inputs = node.inputs;
-  const TfLiteIntArray* outputs = node.outputs;
-  const int input_count = inputs == nullptr ? 0 : inputs->size;
-  const int output_count = outputs == nullptr ? 0 : outputs->size;
-  // Input and weights; a transposed convolution has the output's shape, weights and input.
-  const bool transposed = out->spec.kind == OpKind::kTransposeConv;
-  const int needed = transposed ? 3 : 2;
-  if (input_count < needed || input_count > needed + 1 || output_count != 1) {
-    *error =
-        Format("it has %d inputs and %d outputs, not %s, optional bias and one output", input_count,
-               output_count, transposed ? "output shape, weights, input" : "input, weights");
-    return false;
-  }
-  out->input = Data(inputs)[transposed ? 2 : 0];
-  out->output = Data(outputs)[0];
-  const int bias_index = input_count > needed ? Data(inputs)[needed] : kTfLiteOptionalTensor;
-  const TfLiteTensor* shape = transposed ? TensorAt(context, Data(inputs)[0]) : nullptr;
-  const TfLiteTensor* input = TensorAt(context, out->input);
-  const TfLiteTensor* weights = TensorAt(context, Data(inputs)[1]);
-  const TfLiteTensor* bias = TensorAt(context, bias_index);
-  const TfLiteTensor* output = TensorAt(context, out->output);
-  if (output != nullptr) out->output_name = Printable(output->name);
-  if (transposed && shape == nullptr) {
-    *error = Format("it names the tensor %d, which does not exist", Data(inputs)[0]);
-    return false;
-  }
-  if (input == nullptr || weights == nullptr || output == nullptr ||
-      (bias == nullptr && bias_index != kTfLiteOptionalTensor)) {
-    *error = Format("it names the tensors %d, %d, %d and %d, of which one does not exist",
-                    out->input, Data(inputs)[1], bias_index, out->output);
-    return false;
-  }
-  if (output == input) {
-    *error = "its output is its input";
-    return false;
-  }
-  if (node.custom_initial_data == nullptr || node.custom_initial_data_size <= 0) {
-    *error = "it has no options";
-    return false;
-  }
-  return ParseOpOptions(out->spec.kind, static_cast<const uint8_t*>(node.custom_initial_data),
-                        static_cast<size_t>(node.custom_initial_data_size), &out->options, error) &&
-         ReadTensors(shape, *input, *weights, bias, *output, out, error);
-}
-
 bool ReadFullyConnectedShapes(const NodeSpec& node, const TfLiteTensor& input, int64_t count,
                               Shape4* shape, std::vector<int32_t>* output_dims,
                               std::string* error) {
@@ -359,6 +329,74 @@ bool ReadShapeParts(const NodeSpec& node, const TfLiteTensor& input, Shape4* sha
   return true;
 }
 
+// A built-in operator's output has the shape that the file says, which the runtime has not computed
+// yet. Where that is not what the layer gives, the runtime's own kernel shall have its say.
+bool CheckOutputShape(const NodeSpec& node, const TfLiteTensor& input, const TfLiteTensor& output,
+                      std::string* error) {
+  Shape4 shape;
+  std::vector<int32_t> dims;
+  if (!ReadShapeParts(node, input, &shape, &dims, error)) return false;
+  if (dims.size() == static_cast<size_t>(Rank(output)) &&
+      (dims.empty() || std::equal(dims.begin(), dims.end(), Data(output.dims)))) {
+    return true;
+  }
+  *error = Format("the output has the shape %s, which is not what the input and weights give",
+                  DimsText(output).c_str());
+  return false;
+}
+
+bool ReadParts(const TfLiteContext& context, const TfLiteNode& node, NodeSpec* out,
+               std::string* error) {
+  const TfLiteIntArray* inputs = node.inputs;
+  const TfLiteIntArray* outputs = node.outputs;
+  const int input_count = inputs == nullptr ? 0 : inputs->size;
+  const int output_count = outputs == nullptr ? 0 : outputs->size;
+  // Input and weights; a transposed convolution has the output's shape, weights and input.
+  const bool transposed = out->spec.kind == OpKind::kTransposeConv;
+  const int needed = transposed ? 3 : 2;
+  if (input_count < needed || input_count > needed + 1 || output_count != 1) {
+    *error =
+        Format("it has %d inputs and %d outputs, not %s, optional bias and one output", input_count,
+               output_count, transposed ? "output shape, weights, input" : "input, weights");
+    return false;
+  }
+  out->input = Data(inputs)[transposed ? 2 : 0];
+  out->output = Data(outputs)[0];
+  const int bias_index = input_count > needed ? Data(inputs)[needed] : kTfLiteOptionalTensor;
+  const TfLiteTensor* shape = transposed ? TensorAt(context, Data(inputs)[0]) : nullptr;
+  const TfLiteTensor* input = TensorAt(context, out->input);
+  const TfLiteTensor* weights = TensorAt(context, Data(inputs)[1]);
+  const TfLiteTensor* bias = TensorAt(context, bias_index);
+  const TfLiteTensor* output = TensorAt(context, out->output);
+  if (output != nullptr) out->output_name = Printable(output->name);
+  if (transposed && shape == nullptr) {
+    *error = Format("it names the tensor %d, which does not exist", Data(inputs)[0]);
+    return false;
+  }
+  if (input == nullptr || weights == nullptr || output == nullptr ||
+      (bias == nullptr && bias_index != kTfLiteOptionalTensor)) {
+    *error = Format("it names the tensors %d, %d, %d and %d, of which one does not exist",
+                    out->input, Data(inputs)[1], bias_index, out->output);
+    return false;
+  }
+  if (output == input) {
+    *error = "its output is its input";
+    return false;
+  }
+  if (out->builtin) {
+    return ReadBuiltinOptions(out->spec.kind, node.builtin_data, &out->options, error) &&
+           ReadTensors(shape, *input, *weights, bias, *output, out, error) &&
+           CheckOutputShape(*out, *input, *output, error);
+  }
+  if (node.custom_initial_data == nullptr || node.custom_initial_data_size <= 0) {
+    *error = "it has no options";
+    return false;
+  }
+  return ParseOpOptions(out->spec.kind, static_cast<const uint8_t*>(node.custom_initial_data),
+                        static_cast<size_t>(node.custom_initial_data_size), &out->options, error) &&
+         ReadTensors(shape, *input, *weights, bias, *output, out, error);
+}
+
 }  // namespace
 
 bool IsAccqOp(const TfLiteRegistration& registration, OpKind* kind, const char** op_name) {
@@ -373,13 +411,27 @@ bool IsAccqOp(const TfLiteRegistration& registration, OpKind* kind, const char**
   return false;
 }
 
+bool IsInt8Builtin(const TfLiteContext& context, const TfLiteNode& node,
+                   const TfLiteRegistration& registration) {
+  OpKind kind;
+  const char* name;
+  if (!IsBuiltinOp(registration, &kind, &name)) return false;
+  const int place = kind == OpKind::kTransposeConv ? 2 : 0;
+  if (node.inputs == nullptr || node.inputs->size <= place) return false;
+  const TfLiteTensor* input = TensorAt(context, Data(node.inputs)[place]);
+  return input != nullptr && input->type == kTfLiteInt8;
+}
+
 bool ReadNode(const TfLiteContext& context, int index, const TfLiteNode& node,
               const TfLiteRegistration& registration, NodeSpec* out, std::string* error) {
   *out = NodeSpec();
   out->node = index;
   if (!IsAccqOp(registration, &out->spec.kind, &out->op_name)) {
-    *error = Format("keras-accq: node %d is not one of its custom ops", index);
-    return false;
+    out->builtin = IsBuiltinOp(registration, &out->spec.kind, &out->op_name);
+    if (!out->builtin) {
+      *error = Format("keras-accq: node %d is no operator of its kinds", index);
+      return false;
+    }
   }
   if (ReadParts(context, node, out, error)) return true;
   *error = Where(*out) + *error;

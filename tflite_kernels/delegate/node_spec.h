@@ -15,6 +15,7 @@ namespace accq {
 struct NodeSpec {
   int node = 0;  // index in its subgraph, which is the operator's index in the file
   const char* op_name = "";
+  bool builtin = false;       // an operator of TFLite's, taken as it is in the file
   std::string output_name;    // printable
   int input = 0, output = 0;  // tensor indices
   int32_t batch = 0;          // transposed convolution: of the output shape in the file
@@ -26,9 +27,14 @@ struct NodeSpec {
 // Is this one of our custom ops? Then *kind and *op_name (a constant) say which.
 bool IsAccqOp(const TfLiteRegistration& registration, OpKind* kind, const char** op_name);
 
-// Reads and checks a node that IsAccqOp. Nothing in it is trusted: options, tensor indices, types,
-// shapes, quantization, sizes of constants. False and a text that names the op, the node, its
-// output tensor and what is wrong.
+// Is this an int8 built-in operator of the kinds that we have custom ops for? Whether it can be
+// taken is for ReadNode to say.
+bool IsInt8Builtin(const TfLiteContext& context, const TfLiteNode& node,
+                   const TfLiteRegistration& registration);
+
+// Reads and checks a node that IsAccqOp or IsInt8Builtin. Nothing in it is trusted: options, tensor
+// indices, types, shapes, quantization, sizes of constants. False and a text that names the op, the
+// node, its output tensor and what is wrong.
 bool ReadNode(const TfLiteContext& context, int index, const TfLiteNode& node,
               const TfLiteRegistration& registration, NodeSpec* out, std::string* error);
 

@@ -18,6 +18,8 @@ std::string JsonArray(const std::vector<int32_t>& values) {
   return text + "]";
 }
 
+}  // namespace
+
 // Every output element sums filter_h * filter_w * (input channels that it sees) products; in a
 // transposed convolution, every input element is in as many products for each output channel, those
 // at the cut included. In floating point, since the shape of a malformed file may overflow any
@@ -35,18 +37,19 @@ double Macs(const OpSpec& spec, const std::vector<int32_t>& input_dims,
   return macs;
 }
 
-}  // namespace
-
 std::string ReportLine(const NodeSpec& node, const std::vector<int32_t>& input_dims,
-                       const std::vector<int32_t>& output_dims, const OpReport& report) {
+                       const std::vector<int32_t>& output_dims, const OpReport& report,
+                       size_t scratch_bytes, int threads) {
   return Format(
       "{\"op\": %s, \"output\": %s, \"node\": %d, \"input_shape\": %s, \"output_shape\": %s, "
       "\"kernel\": %s, \"steps\": %" PRId64 ", \"spills\": %" PRId64 ", \"extra_steps\": %" PRId64
-      ", \"packed_bytes\": %" PRId64 ", \"macs\": %.0f}\n",
+      ", \"int32_steps\": %" PRId64 ", \"packed_bytes\": %" PRId64
+      ", \"scratch_bytes\": %zu, \"threads\": %d, \"macs\": %.0f}\n",
       JsonString(node.op_name).c_str(), JsonString(node.output_name).c_str(), node.node,
       JsonArray(input_dims).c_str(), JsonArray(output_dims).c_str(),
       JsonString(report.kernel).c_str(), report.steps, report.spills, report.extra_steps,
-      report.packed_bytes, Macs(node.spec, input_dims, output_dims));
+      report.int32_steps, report.packed_bytes, scratch_bytes, threads,
+      Macs(node.spec, input_dims, output_dims));
 }
 
 bool AppendToFile(const std::string& path, const std::string& line, std::string* error) {

@@ -11,11 +11,16 @@
 
 namespace accq {
 
+// Multiply-accumulates of one inference.
+double Macs(const OpSpec& spec, const std::vector<int32_t>& input_dims,
+            const std::vector<int32_t>& output_dims);
+
 // One JSON object, newline included: op, output (tensor name), node, input_shape, output_shape,
-// kernel, steps, spills, extra_steps, packed_bytes (OpReport), macs (multiply-accumulates of one
-// inference).
+// kernel, steps, spills, extra_steps, int32_steps, packed_bytes (OpReport), scratch_bytes (of all
+// threads), threads, macs.
 std::string ReportLine(const NodeSpec& node, const std::vector<int32_t>& input_dims,
-                       const std::vector<int32_t>& output_dims, const OpReport& report);
+                       const std::vector<int32_t>& output_dims, const OpReport& report,
+                       size_t scratch_bytes, int threads);
 
 // Appends to a file in one write, so that lines of several interpreters do not mix.
 bool AppendToFile(const std::string& path, const std::string& line, std::string* error);

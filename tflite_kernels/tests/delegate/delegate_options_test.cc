@@ -28,6 +28,8 @@ TEST(DelegateOptions, NoneGivesTheDefaults) {
   EXPECT_EQ(options.kernel, "");
   EXPECT_EQ(options.report_path, "");
   EXPECT_FALSE(options.verbose);
+  EXPECT_FALSE(options.claim_builtin);
+  EXPECT_EQ(options.threads, 0);
 }
 
 TEST(DelegateOptions, ReadsEach) {
@@ -41,13 +43,26 @@ TEST(DelegateOptions, ReadsEach) {
   EXPECT_TRUE(options.verbose);
   EXPECT_EQ(Parse({{"verbose", "0"}}, &options), "");
   EXPECT_FALSE(options.verbose);
+  EXPECT_EQ(Parse({{"claim", "builtin"}, {"threads", "12"}}, &options), "");
+  EXPECT_TRUE(options.claim_builtin);
+  EXPECT_EQ(options.threads, 12);
+  EXPECT_EQ(Parse({{"claim", "custom"}, {"threads", "0"}}, &options), "");
+  EXPECT_FALSE(options.claim_builtin);
+  EXPECT_EQ(options.threads, 0);
 }
 
 TEST(DelegateOptions, RefusesWithATextThatNamesTheOption) {
   const struct {
     const char *key, *value, *text;
   } cases[] = {
-      {"threads", "4", "unknown option \"threads\""},
+      {"speed", "4", "unknown option \"speed\"; there are claim, kernel"},
+      {"claim", "all", "option claim: expected custom or builtin, got \"all\""},
+      {"claim", "", "expected custom or builtin"},
+      {"threads", "-1", "option threads: expected 0 to 64, got \"-1\""},
+      {"threads", "65", "expected 0 to 64"},
+      {"threads", "4294967297", "expected 0 to 64"},
+      {"threads", "", "expected 0 to 64"},
+      {"threads", "2 ", "expected 0 to 64"},
       {"", "4", "unknown option \"\""},
       {"kernel", "fastest", "there is no \"fastest\"; this build has: "},
       {"kernel", "", "there is no \"\""},
