@@ -40,6 +40,7 @@ struct FakeRuntime::Node {
 TfLiteNode& FakeRuntime::node(int index) { return nodes_[static_cast<size_t>(index)]->node; }
 
 FakeRuntime::FakeRuntime() {
+  context_.recommended_num_threads = -1;
   context_.impl = this;
   context_.GetExecutionPlan = GetExecutionPlan;
   context_.ResizeTensor = ResizeTensor;
@@ -135,6 +136,18 @@ int FakeRuntime::AddNode(const std::string& op, std::vector<int> inputs, std::ve
   node.node.custom_initial_data_size = static_cast<int>(options.size());
   plan_.push_back(static_cast<int>(nodes_.size()) - 1);
   return plan_.back();
+}
+
+int FakeRuntime::AddBuiltin(int32_t code, std::vector<int> inputs, std::vector<int> outputs,
+                            const std::vector<uint8_t>& options) {
+  const int index = AddNode("", inputs, outputs, options);
+  Node& added = *nodes_[static_cast<size_t>(index)];
+  added.registration.custom_name = nullptr;
+  added.registration.builtin_code = code;
+  added.node.builtin_data = const_cast<void*>(added.node.custom_initial_data);
+  added.node.custom_initial_data = nullptr;
+  added.node.custom_initial_data_size = 0;
+  return index;
 }
 
 void FakeRuntime::SetDims(int index, const std::vector<int>& dims) {

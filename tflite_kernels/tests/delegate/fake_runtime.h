@@ -38,6 +38,11 @@ class FakeRuntime {
   int AddNode(const std::string& op, std::vector<int> inputs, std::vector<int> outputs,
               const std::vector<uint8_t>& options);
 
+  // The node is an operator of TFLite's with these options, its `builtin_data`.
+  int AddBuiltin(int32_t code, std::vector<int> inputs, std::vector<int> outputs,
+                 const std::vector<uint8_t>& options);
+  void SetThreads(int threads) { context_.recommended_num_threads = threads; }
+
   TfLiteTensor& tensor(int index) { return tensors_[static_cast<size_t>(index)]; }
   TfLiteNode& node(int index);
   void SetDims(int tensor, const std::vector<int>& dims);

@@ -31,6 +31,7 @@ struct Layer {
   std::string op;
   OptionMap options = {{"version", 1}};
   std::vector<uint8_t> blob;  // instead of the options, when not empty
+  int32_t builtin_code = 0;   // else not a custom op, and the blob is its builtin_data
   FakeRuntime::TensorSpec input, weights, bias, output;
   FakeRuntime::TensorSpec shape;  // tensor 4, of a transposed convolution
   std::vector<int> inputs = {0, 1, 2}, outputs = {3};
@@ -39,6 +40,10 @@ struct Layer {
   void AddTo(FakeRuntime* runtime) const {
     for (const auto* tensor : {&input, &weights, &bias, &output}) runtime->AddTensor(*tensor);
     if (!shape.dims.empty()) runtime->AddTensor(shape);
+    if (builtin_code != 0) {
+      runtime->AddBuiltin(builtin_code, inputs, outputs, blob);
+      return;
+    }
     runtime->AddNode(op, inputs, outputs, blob.empty() ? WriteFlexMap(options) : blob);
   }
 };
@@ -76,6 +81,15 @@ inline Layer SomeTransposed() {
   return layer;
 }
 
+template <typename Params>
+void MakeBuiltin(int32_t code, const Params& params, const std::vector<int>& output_dims,
+                 Layer* layer) {
+  layer->builtin_code = code;
+  layer->blob.resize(sizeof(params));
+  memcpy(layer->blob.data(), &params, sizeof(params));
+  layer->output.dims = output_dims;
+}
+
 // 20 -> 5.
 inline Layer SomeDense() {
   Layer layer = SomeConv();
@@ -83,6 +97,33 @@ inline Layer SomeDense() {
   layer.input.dims = {2, 10, 2};
   layer.weights = {kTfLiteInt8, {5, 20}, {0.02f}, {0}, 0, SomeWeights(100), "weights"};
   layer.bias = {kTfLiteInt32, {5}, {}, {}, 0, BytesOf({1, 2, 3, 4, 5}), "bias"};
+  return layer;
+}
+
+// The same four as TFLite's own operators.
+inline Layer SomeBuiltinConv() {
+  Layer layer = SomeConv();
+  MakeBuiltin(kTfLiteBuiltinConv2d, TfLiteConvParams{kTfLitePaddingSame, 1, 1, 0, 1, 1},
+              {1, 5, 5, 6}, &layer);
+  return layer;
+}
+inline Layer SomeBuiltinDepthwise() {
+  Layer layer = SomeDepthwise();
+  MakeBuiltin(kTfLiteBuiltinDepthwiseConv2d,
+              TfLiteDepthwiseConvParams{kTfLitePaddingSame, 1, 1, 2, 0, 1, 1}, {1, 5, 5, 8},
+              &layer);
+  return layer;
+}
+inline Layer SomeBuiltinTransposed() {
+  Layer layer = SomeTransposed();
+  MakeBuiltin(kTfLiteBuiltinTransposeConv, TfLiteTransposeConvParams{kTfLitePaddingSame, 2, 2, 0},
+              {1, 10, 10, 6}, &layer);
+  return layer;
+}
+inline Layer SomeBuiltinDense() {
+  Layer layer = SomeDense();
+  MakeBuiltin(kTfLiteBuiltinFullyConnected, TfLiteFullyConnectedParams{0, 0, false, false}, {2, 5},
+              &layer);
   return layer;
 }
 

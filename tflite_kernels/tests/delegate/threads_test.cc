@@ -56,5 +56,64 @@ TEST(Threads, InterpretersDoNotDisturbEachOther) {
   EXPECT_EQ(shared.status.nodes, 0);
 }
 
+// A layer large enough to be worth several threads.
+Layer LargeConv() {
+  Layer layer = SomeConv();
+  layer.input.dims = {1, 60, 60, 4};
+  return layer;
+}
+
+std::vector<int8_t> RunLarge(Delegate* delegate, int recommended) {
+  FakeRuntime runtime;
+  runtime.SetThreads(recommended);
+  LargeConv().AddTo(&runtime);
+  if (!runtime.Apply(&delegate->tflite) || !runtime.AllocateTensors()) return {};
+  int8_t* input = static_cast<int8_t*>(runtime.tensor(0).data);
+  for (size_t i = 0; i < runtime.tensor(0).bytes; ++i) input[i] = static_cast<int8_t>(i * 11);
+  for (int i = 0; i < 20; ++i) {
+    if (!runtime.Invoke()) return {};
+  }
+  const int8_t* output = static_cast<const int8_t*>(runtime.tensor(3).data);
+  return {output, output + runtime.tensor(3).bytes};
+}
+
+TEST(Threads, ShareANode) {
+  Delegate alone{DelegateOptions()};
+  const std::vector<int8_t> expected = RunLarge(&alone, -1);
+  ASSERT_EQ(expected.size(), 60u * 60 * 6);
+  EXPECT_EQ(alone.threads.helpers(), 0);
+  Delegate recommended{DelegateOptions()};
+  EXPECT_EQ(RunLarge(&recommended, 3), expected);
+  EXPECT_EQ(recommended.threads.helpers(), 2);
+  EXPECT_EQ(RunLarge(&recommended, 2), expected);
+  EXPECT_EQ(recommended.threads.helpers(), 2);
+  DelegateOptions options;
+  options.threads = 2;  // outweighs what the interpreter recommends
+  Delegate given{options};
+  EXPECT_EQ(RunLarge(&given, 7), expected);
+  EXPECT_EQ(given.threads.helpers(), 1);
+}
+
+TEST(Threads, OfOneDelegateServeSeveralInterpreters) {
+  Delegate alone{DelegateOptions()}, shared{DelegateOptions()};
+  const std::vector<int8_t> expected = RunLarge(&alone, 1);
+  std::vector<int8_t> got[4];
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] { got[i] = RunLarge(&shared, 2 + i % 2); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const auto& result : got) EXPECT_EQ(result, expected);
+  EXPECT_EQ(shared.threads.helpers(), 2);
+}
+
+TEST(Threads, AreNotWokenForSmallLayers) {
+  DelegateOptions options;
+  options.threads = 4;
+  Delegate delegate{options};
+  EXPECT_FALSE(Work(&delegate, SomeConv, 1).empty());
+  EXPECT_EQ(delegate.threads.helpers(), 0);
+}
+
 }  // namespace
 }  // namespace accq
