@@ -99,8 +99,8 @@ def cpp(_: bool) -> None:
 
 
 def sanitizers(_: bool) -> None:
-    """The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer."""
-    _ctest("asan", ["-DACCQ_SANITIZE=address,undefined"])
+    """The C++ tests and 20 seconds of each fuzz target, under ASan and UBSan."""
+    _ctest("asan", ["-DACCQ_SANITIZE=address,undefined", "-DACCQ_FUZZ_SECONDS=20"])
 
 
 def threads(_: bool) -> None:
