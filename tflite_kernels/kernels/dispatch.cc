@@ -1,6 +1,6 @@
 #ifdef ACCQ_X86
-#include "kernels/avx2/conv.h"
-#include "kernels/avx2/depthwise.h"
+#include "kernels/conv_op.h"
+#include "kernels/depthwise_op.h"
 #endif
 #include "kernels/op.h"
 #include "kernels/reference.h"

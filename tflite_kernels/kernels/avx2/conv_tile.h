@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/avx2/output_range.h"
+#include "kernels/output_range.h"
 #include "kernels/conv_layout.h"
 #include "kernels/schedule.h"
 

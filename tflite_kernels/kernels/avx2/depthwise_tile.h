@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/avx2/output_range.h"
+#include "kernels/output_range.h"
 #include "kernels/schedule.h"
 
 namespace accq {

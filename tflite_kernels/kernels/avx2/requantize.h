@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "kernels/avx2/output_range.h"
+#include "kernels/output_range.h"
 #include "kernels/break.h"
 
 namespace accq {

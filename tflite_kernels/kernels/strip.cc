@@ -1,4 +1,4 @@
-#include "kernels/avx2/strip.h"
+#include "kernels/strip.h"
 
 #include <immintrin.h>
 

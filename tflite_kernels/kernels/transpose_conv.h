@@ -1,5 +1,5 @@
-#ifndef ACCQ_KERNELS_AVX2_TRANSPOSE_CONV_H_
-#define ACCQ_KERNELS_AVX2_TRANSPOSE_CONV_H_
+#ifndef ACCQ_KERNELS_TRANSPOSE_CONV_H_
+#define ACCQ_KERNELS_TRANSPOSE_CONV_H_
 
 #include <memory>
 #include <string>
@@ -14,4 +14,4 @@ std::unique_ptr<PackedOp> CreateTransposeConv(const OpSpec& spec, std::string* e
 
 }  // namespace accq
 
-#endif  // ACCQ_KERNELS_AVX2_TRANSPOSE_CONV_H_
+#endif  // ACCQ_KERNELS_TRANSPOSE_CONV_H_

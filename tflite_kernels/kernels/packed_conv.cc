@@ -1,10 +1,10 @@
-#include "kernels/avx2/packed_conv.h"
+#include "kernels/packed_conv.h"
 
 #include <algorithm>
 #include <new>
 
 #include "kernels/avx2/conv_tile.h"
-#include "kernels/avx2/output_range.h"
+#include "kernels/output_range.h"
 #include "kernels/buffer.h"
 #include "kernels/conv_layout.h"
 #include "kernels/geometry.h"

@@ -1,13 +1,13 @@
 // Convolution weights packed for the layout k4n16 (conv_layout.h), and the loops over strips,
 // pixels and channel blocks around the inner ones of conv_tile.h.
-#ifndef ACCQ_KERNELS_AVX2_PACKED_CONV_H_
-#define ACCQ_KERNELS_AVX2_PACKED_CONV_H_
+#ifndef ACCQ_KERNELS_PACKED_CONV_H_
+#define ACCQ_KERNELS_PACKED_CONV_H_
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 
-#include "kernels/avx2/strip.h"
+#include "kernels/strip.h"
 #include "kernels/op.h"
 #include "kernels/share.h"
 
@@ -56,4 +56,4 @@ class PackedConv {
 
 }  // namespace accq
 
-#endif  // ACCQ_KERNELS_AVX2_PACKED_CONV_H_
+#endif  // ACCQ_KERNELS_PACKED_CONV_H_

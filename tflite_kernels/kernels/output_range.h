@@ -1,5 +1,5 @@
-#ifndef ACCQ_KERNELS_AVX2_OUTPUT_RANGE_H_
-#define ACCQ_KERNELS_AVX2_OUTPUT_RANGE_H_
+#ifndef ACCQ_KERNELS_OUTPUT_RANGE_H_
+#define ACCQ_KERNELS_OUTPUT_RANGE_H_
 
 #include <cstdint>
 
@@ -20,4 +20,4 @@ inline OutputRange OutputRangeOf(const OpSpec& spec) {
 
 }  // namespace accq
 
-#endif  // ACCQ_KERNELS_AVX2_OUTPUT_RANGE_H_
+#endif  // ACCQ_KERNELS_OUTPUT_RANGE_H_

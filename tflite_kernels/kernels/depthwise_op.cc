@@ -1,12 +1,12 @@
-#include "kernels/avx2/depthwise.h"
+#include "kernels/depthwise_op.h"
 
 #include <algorithm>
 #include <new>
 
 #include "kernels/avx2/cpu.h"
 #include "kernels/avx2/depthwise_tile.h"
-#include "kernels/avx2/output_range.h"
-#include "kernels/avx2/strip.h"
+#include "kernels/output_range.h"
+#include "kernels/strip.h"
 #include "kernels/buffer.h"
 #include "kernels/create.h"
 #include "kernels/depthwise_layout.h"

@@ -1,5 +1,5 @@
-#ifndef ACCQ_KERNELS_AVX2_DEPTHWISE_H_
-#define ACCQ_KERNELS_AVX2_DEPTHWISE_H_
+#ifndef ACCQ_KERNELS_DEPTHWISE_OP_H_
+#define ACCQ_KERNELS_DEPTHWISE_OP_H_
 
 #include "kernels/op.h"
 
@@ -10,4 +10,4 @@ extern const Kernel kAvx2Depthwise;
 
 }  // namespace accq
 
-#endif  // ACCQ_KERNELS_AVX2_DEPTHWISE_H_
+#endif  // ACCQ_KERNELS_DEPTHWISE_OP_H_

@@ -1,9 +1,9 @@
-#include "kernels/avx2/conv.h"
+#include "kernels/conv_op.h"
 
 #include "kernels/avx2/cpu.h"
-#include "kernels/avx2/packed_conv.h"
-#include "kernels/avx2/strip.h"
-#include "kernels/avx2/transpose_conv.h"
+#include "kernels/packed_conv.h"
+#include "kernels/strip.h"
+#include "kernels/transpose_conv.h"
 #include "kernels/create.h"
 #include "kernels/geometry.h"
 

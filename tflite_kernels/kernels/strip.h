@@ -1,7 +1,7 @@
 // Strips of the input, copied, clamped and padded, so that kernels find operands at fixed offsets
 // from a pixel and never read outside a user's tensor.
-#ifndef ACCQ_KERNELS_AVX2_STRIP_H_
-#define ACCQ_KERNELS_AVX2_STRIP_H_
+#ifndef ACCQ_KERNELS_STRIP_H_
+#define ACCQ_KERNELS_STRIP_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -53,4 +53,4 @@ void FillStrip(const OpSpec& spec, const StripPlan& plan, const int8_t* in, int6
 
 }  // namespace accq
 
-#endif  // ACCQ_KERNELS_AVX2_STRIP_H_
+#endif  // ACCQ_KERNELS_STRIP_H_

@@ -1,11 +1,11 @@
-#include "kernels/avx2/transpose_conv.h"
+#include "kernels/transpose_conv.h"
 
 #include <algorithm>
 #include <new>
 
-#include "kernels/avx2/conv.h"
-#include "kernels/avx2/packed_conv.h"
-#include "kernels/avx2/strip.h"
+#include "kernels/conv_op.h"
+#include "kernels/packed_conv.h"
+#include "kernels/strip.h"
 #include "kernels/buffer.h"
 #include "kernels/create.h"
 #include "kernels/phases.h"
