@@ -1,11 +1,11 @@
 #include "kernels/conv_op.h"
 
 #include "kernels/avx2/cpu.h"
+#include "kernels/create.h"
+#include "kernels/geometry.h"
 #include "kernels/packed_conv.h"
 #include "kernels/strip.h"
 #include "kernels/transpose_conv.h"
-#include "kernels/create.h"
-#include "kernels/geometry.h"
 
 namespace accq {
 namespace {

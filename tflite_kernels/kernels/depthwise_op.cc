@@ -5,14 +5,14 @@
 
 #include "kernels/avx2/cpu.h"
 #include "kernels/avx2/depthwise_tile.h"
-#include "kernels/output_range.h"
-#include "kernels/strip.h"
 #include "kernels/buffer.h"
 #include "kernels/create.h"
 #include "kernels/depthwise_layout.h"
 #include "kernels/geometry.h"
+#include "kernels/output_range.h"
 #include "kernels/requantize.h"
 #include "kernels/share.h"
+#include "kernels/strip.h"
 
 namespace accq {
 namespace {

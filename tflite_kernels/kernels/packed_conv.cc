@@ -4,10 +4,10 @@
 #include <new>
 
 #include "kernels/avx2/conv_tile.h"
-#include "kernels/output_range.h"
 #include "kernels/buffer.h"
 #include "kernels/conv_layout.h"
 #include "kernels/geometry.h"
+#include "kernels/output_range.h"
 #include "kernels/requantize.h"
 
 namespace accq {

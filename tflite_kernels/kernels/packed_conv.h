@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <memory>
 
-#include "kernels/strip.h"
 #include "kernels/op.h"
 #include "kernels/share.h"
+#include "kernels/strip.h"
 
 namespace accq {
 

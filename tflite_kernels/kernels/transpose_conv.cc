@@ -3,14 +3,14 @@
 #include <algorithm>
 #include <new>
 
-#include "kernels/conv_op.h"
-#include "kernels/packed_conv.h"
-#include "kernels/strip.h"
 #include "kernels/buffer.h"
+#include "kernels/conv_op.h"
 #include "kernels/create.h"
+#include "kernels/packed_conv.h"
 #include "kernels/phases.h"
 #include "kernels/requantize.h"
 #include "kernels/share.h"
+#include "kernels/strip.h"
 
 namespace accq {
 namespace {

@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/output_range.h"
 #include "kernels/conv_layout.h"
+#include "kernels/output_range.h"
 #include "kernels/schedule.h"
 
 namespace accq {

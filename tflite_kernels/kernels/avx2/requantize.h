@@ -7,8 +7,8 @@
 
 #include <cstdint>
 
-#include "kernels/output_range.h"
 #include "kernels/break.h"
+#include "kernels/output_range.h"
 
 namespace accq {
 
