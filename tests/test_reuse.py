@@ -42,7 +42,11 @@ def _x(model: keras.Model) -> np.ndarray:
             keras_models.residual,
             {"acc_bits": 13, "exclude": "first_last", "overrides": {"side": {"acc_bits": 20}}},
         ),
-        (keras_models.residual, {"acc_bits": 10, "scheme": "fixed_point", "exclude": ["features"]}),
+        pytest.param(
+            keras_models.residual,
+            {"acc_bits": 10, "scheme": "fixed_point", "exclude": ["features"]},
+            marks=pytest.mark.slow,
+        ),
         (keras_models.residual, {"method": "round", "weight_bits": 4}),
     ],
 )

@@ -73,6 +73,7 @@ def test_same_search_each_time() -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_metric_that_search_only_lowers_leaves_plain_axe() -> None:
     model = _model()
     falling = itertools.count(0, -1)
@@ -88,6 +89,7 @@ def test_plain_axe_however_short_the_time() -> None:
     assert len(judged) == 1
 
 
+@pytest.mark.slow
 def test_given_widths_ranges_and_exclusions_stay() -> None:
     found = _auto(
         _model(),

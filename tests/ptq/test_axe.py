@@ -44,8 +44,15 @@ def _error(model, qmodel, inputs):
     return np.square(found - expected).sum() / np.square(expected - expected.mean(axis=0)).sum()
 
 
-@pytest.mark.parametrize("tile", [None, 8])
-@pytest.mark.parametrize("algorithm", ["optq", "gpfq"])
+@pytest.mark.parametrize(
+    ("algorithm", "tile"),
+    [
+        ("optq", None),
+        pytest.param("optq", 8, marks=pytest.mark.slow),
+        pytest.param("gpfq", None, marks=pytest.mark.slow),
+        pytest.param("gpfq", 8, marks=pytest.mark.slow),
+    ],
+)
 def test_all_kinds_of_layers_fit_and_come_nearer_than_rounding(algorithm, tile):
     model, held_back = _kinds(), _inputs(64, seed=6)
     widths = {"input_bits": 6, "weight_bits": 6, "tile": tile}
@@ -73,6 +80,7 @@ def test_batches_give_what_one_array_gives():
             np.testing.assert_allclose(own[1], other[1], rtol=0.02)
 
 
+@pytest.mark.slow
 def test_biases_take_up_the_mean_error():
     model, inputs = _kinds(), _inputs()
     corrected = _quantized(model, 10)
@@ -96,6 +104,7 @@ def test_biases_take_up_the_mean_error():
     assert corrected.get_layer("bare").bias is None
 
 
+@pytest.mark.slow
 def test_compensation_makes_up_for_the_layers_before():
     inputs = keras.Input((16,))
     x = L.Dense(24, activation="relu", name="coarse")(inputs)

@@ -35,6 +35,7 @@ def test_narrower_accumulators_get_narrower_inputs():
     assert _widths(model, 13, tile=8)[0] > found[1]
 
 
+@pytest.mark.slow
 def test_the_width_chosen_is_about_the_best():
     model, inputs = _model(64), _inputs(64, 2000)[1000:]
     expected = model.predict(inputs, verbose=0)

@@ -48,6 +48,7 @@ class _Broken(Executor):
         return future
 
 
+@pytest.mark.slow
 def test_the_recipe_is_what_its_provenance_says(found) -> None:
     model = small_search.model()
     qmodel = accq.quantize(model, recipe=found)
@@ -80,6 +81,7 @@ def test_threads_find_the_same_recipe(workers: int, found) -> None:
         assert _search(executor=executor) == found
 
 
+@pytest.mark.slow
 def test_a_metric_of_ones_own_decides(found) -> None:
     recipe = _search(evaluate=small_search.evaluate)
     for scores in recipe.provenance.metrics["steps"].values():
@@ -137,6 +139,7 @@ def test_ties_go_to_the_smaller_error_then_to_the_first() -> None:
     assert best([Score(-3e6, 1.0), Score(-3e6 - 1, 0.5)]) == 1
 
 
+@pytest.mark.slow
 def test_an_executor_that_dies_leaves_a_checkpoint_to_go_on_from(tmp_path, found) -> None:
     path = tmp_path / "search.json"
     with pytest.raises(SearchInterrupted, match="checkpoint= a search can go on"):
@@ -242,6 +245,7 @@ def test_bad_calibration_data(data, text: str) -> None:
         accq.search(small_search.model(), ACC_BITS, data, progress=False)
 
 
+@pytest.mark.slow
 def test_batches_of_a_generator_are_the_same_data(found) -> None:
     x = small_search.data()
     recipe = accq.search(
