@@ -10,19 +10,21 @@ namespace {
 
 size_t CeilDiv(size_t a, size_t b) { return (a + b - 1) / b; }
 
-size_t BlocksPerGroup(const OpSpec& spec) {
-  return CeilDiv(spec.out_channels / spec.groups, kBlockChannels);
+size_t BlocksPerGroup(const OpSpec& spec, int32_t most) {
+  return CeilDiv(spec.out_channels / spec.groups, most);
 }
 
 }  // namespace
 
-size_t CountConvBlocks(const OpSpec& spec) { return BlocksPerGroup(spec) * spec.groups; }
+size_t CountConvBlocks(const OpSpec& spec, int32_t most) {
+  return BlocksPerGroup(spec, most) * spec.groups;
+}
 
-ConvChannels ChannelsOfBlock(const OpSpec& spec, size_t block) {
+ConvChannels ChannelsOfBlock(const OpSpec& spec, size_t block, int32_t most) {
   const int32_t per_group = spec.out_channels / spec.groups;
-  const auto group = static_cast<int32_t>(block / BlocksPerGroup(spec));
-  const auto start = static_cast<int32_t>(block % BlocksPerGroup(spec)) * kBlockChannels;
-  return ConvChannels{group * per_group + start, std::min(kBlockChannels, per_group - start),
+  const auto group = static_cast<int32_t>(block / BlocksPerGroup(spec, most));
+  const auto start = static_cast<int32_t>(block % BlocksPerGroup(spec, most)) * most;
+  return ConvChannels{group * per_group + start, std::min(most, per_group - start),
                       group * (spec.in_channels / spec.groups)};
 }
 

@@ -18,22 +18,23 @@
 
 namespace accq {
 
-inline constexpr int kBlockChannels = 16;
+inline constexpr int32_t kBlockChannels = 16;
 
 struct ConvChannels {
   int32_t first, count;   // output channels of a block
   int32_t first_operand;  // input channel that its weights begin with
 };
 
-size_t CountConvBlocks(const OpSpec& spec);
-ConvChannels ChannelsOfBlock(const OpSpec& spec, size_t block);
+// Blocks of up to `most` channels, a multiple of kBlockChannels.
+size_t CountConvBlocks(const OpSpec& spec, int32_t most = kBlockChannels);
+ConvChannels ChannelsOfBlock(const OpSpec& spec, size_t block, int32_t most = kBlockChannels);
 
 // Where a group's bytes lie: row of the filter, and bytes from the window's left end in that row.
 struct GroupPlace {
   int32_t row, column;
 };
 
-// The groups of a block in file order. False when memory runs out.
+// The groups of a block of up to 16 channels in file order. False when memory runs out.
 [[nodiscard]] bool ConvGroups(const OpSpec& spec, const ConvChannels& channels,
                               Buffer<Group>* groups, Buffer<GroupPlace>* places);
 

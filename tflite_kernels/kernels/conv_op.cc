@@ -1,6 +1,5 @@
 #include "kernels/conv_op.h"
 
-#include "kernels/avx2/cpu.h"
 #include "kernels/create.h"
 #include "kernels/geometry.h"
 #include "kernels/packed_conv.h"
@@ -12,7 +11,10 @@ namespace {
 
 class ConvOp : public PackedOp {
  public:
-  bool Init(const OpSpec& spec) { return conv_.Init(spec); }
+  bool Init(const OpSpec& spec, const ConvLoops& loops) {
+    kernel_ = loops.kernel;
+    return conv_.Init(spec, loops);
+  }
 
   size_t ScratchBytes(const Shape4& input) const override {
     StripPlan plan;
@@ -30,7 +32,7 @@ class ConvOp : public PackedOp {
 
   OpReport Report() const override {
     OpReport report;
-    report.kernel = kAvx2K4N16.name;
+    report.kernel = kernel_;
     conv_.AddTo(&report);
     return report;
   }
@@ -40,20 +42,16 @@ class ConvOp : public PackedOp {
     return PlanStrips(conv_.spec(), FlattenedPixels(conv_.spec(), input), 1, plan);
   }
 
+  const char* kernel_ = nullptr;
   PackedConv conv_;
 };
 
 }  // namespace
 
-const Kernel kAvx2K4N16 = {
-    "avx2_k4n16",
-    CpuHasAvx2,
-    [](const OpSpec& spec) { return spec.kind != OpKind::kDepthwiseConv2D; },
-    [](const OpSpec& spec, std::string* error) {
-      return spec.kind == OpKind::kTransposeConv ? CreateTransposeConv(spec, error)
-                                                 : CreateOp<ConvOp>(spec, error);
-    },
-    [](const OpSpec&) { return !CpuHasByteDotProducts(); },
-};
+std::unique_ptr<PackedOp> CreateConv(const OpSpec& spec, const ConvLoops& loops,
+                                     std::string* error) {
+  return spec.kind == OpKind::kTransposeConv ? CreateTransposeConv(spec, loops, error)
+                                             : CreateOp<ConvOp>(spec, error, loops);
+}
 
 }  // namespace accq

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <new>
 
-#include "kernels/avx2/cpu.h"
 #include "kernels/avx2/depthwise_tile.h"
+#include "kernels/avx2/map_operands.h"
 #include "kernels/buffer.h"
 #include "kernels/create.h"
 #include "kernels/depthwise_layout.h"
@@ -153,7 +153,7 @@ void DepthwiseOp::RunPart(const Shape4& input, const int8_t* in, int8_t* out, vo
   for (int64_t done = rows.first; done < rows.last;) {
     const int64_t n = done / plan.y.out, row = done % plan.y.out;
     const int64_t count = std::min({plan.strip_rows, plan.y.out - row, rows.last - done});
-    FillStrip(spec_, plan, in, n, row, count, planes);
+    FillStrip(spec_, plan, MapOperandsAvx2, in, n, row, count, planes);
     for (int64_t r = 0; r < count; ++r) {
       RunRow(plan, planes.shifted + r * plan.y.stride * plan.row_bytes, offsets, out);
       out += plan.x.out * spec_.out_channels;
@@ -189,7 +189,7 @@ void DepthwiseOp::RunRow(const StripPlan& plan, const uint8_t* window, const Tap
 
 OpReport DepthwiseOp::Report() const {
   OpReport report;
-  report.kernel = kAvx2Depthwise.name;
+  report.kernel = "avx2_dw";
   for (size_t b = 0; b < num_blocks_; ++b) {
     const Block& block = blocks_[b];
     report.packed_bytes += block.steps.bytes() + block.wide.bytes();
@@ -204,14 +204,8 @@ OpReport DepthwiseOp::Report() const {
 
 }  // namespace
 
-const Kernel kAvx2Depthwise = {
-    "avx2_dw",
-    CpuHasAvx2,
-    [](const OpSpec& spec) {
-      return spec.kind == OpKind::kDepthwiseConv2D && spec.depth_multiplier == 1;
-    },
-    CreateOp<DepthwiseOp>,
-    [](const OpSpec&) { return !CpuHasByteDotProducts(); },
-};
+std::unique_ptr<PackedOp> CreateDepthwise(const OpSpec& spec, std::string* error) {
+  return CreateOp<DepthwiseOp>(spec, error);
+}
 
 }  // namespace accq

@@ -1,12 +1,20 @@
 #ifndef ACCQ_KERNELS_DEPTHWISE_OP_H_
 #define ACCQ_KERNELS_DEPTHWISE_OP_H_
 
+#include <memory>
+#include <string>
+
 #include "kernels/op.h"
 
 namespace accq {
 
-// Depthwise convolution with a depth multiplier of 1.
-extern const Kernel kAvx2Depthwise;
+// What CreateDepthwise takes: depthwise convolution with one output per input channel.
+inline bool IsPlainDepthwise(const OpSpec& spec) {
+  return spec.kind == OpKind::kDepthwiseConv2D && spec.depth_multiplier == 1;
+}
+
+// A layer packed for avx2_dw. Null and a text when memory runs out.
+std::unique_ptr<PackedOp> CreateDepthwise(const OpSpec& spec, std::string* error);
 
 }  // namespace accq
 

@@ -1,6 +1,5 @@
 #ifdef ACCQ_X86
-#include "kernels/conv_op.h"
-#include "kernels/depthwise_op.h"
+#include "kernels/avx2/kernels.h"
 #endif
 #include "kernels/op.h"
 #include "kernels/reference.h"

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <new>
 
-#include "kernels/avx2/conv_tile.h"
 #include "kernels/buffer.h"
 #include "kernels/conv_layout.h"
 #include "kernels/geometry.h"
@@ -14,51 +13,85 @@ namespace accq {
 namespace {
 
 // Pixels whose operands pass through the first-level cache together, once per channel block; a
-// multiple of the heights of both kinds of tile.
+// multiple of the heights of all kinds of tile.
 constexpr int kChunkPixels = 96;
+constexpr int kChunkMultiple = 12;
 
 // From this mean length of a segment on, int16 sums get the registers: each spill then loads, adds
 // and stores int32 sums, which the steps between must outweigh.
 constexpr size_t kLongSegment = 6;
 
+// Of `left` pixels, the next that pass together: not so many that only a few are left.
+int ChunkOf(int64_t left) {
+  if (left <= kChunkPixels) return static_cast<int>(left);
+  if (left >= 2 * kChunkPixels) return kChunkPixels;
+  return static_cast<int>((left / 2 + kChunkMultiple - 1) / kChunkMultiple * kChunkMultiple);
+}
+
 }  // namespace
 
 struct PackedConv::Block {
-  Schedule schedule;
-  Form form;
-  TileKind tile;
+  Schedule schedule;  // empty for a dot product's
+  Form form = Form::kShifted;
+  TileKind tile = TileKind::kDot;
   ConvChannels channels;
+  Buffer<Group> dots;         // [step][16 channels]; empty for those with a schedule
   Buffer<GroupPlace> places;  // one per step
   Buffer<int32_t> columns;    // the same, for filters of a single row
-  size_t first_step;          // counted over all blocks
-  alignas(kAlignment) int32_t bias[kBlockChannels] = {};
-  alignas(kAlignment) float multiplier[kBlockChannels] = {};
+  size_t first_step;          // where its offsets begin among those of all blocks
+  alignas(kAlignment) int32_t bias[kMostBlockChannels] = {};
+  alignas(kAlignment) float multiplier[kMostBlockChannels] = {};
 
-  bool Init(const OpSpec& spec, size_t index);
+  bool Init(const OpSpec& spec, const ConvLoops& loops, size_t index);
+  const Buffer<Group>& packed() const { return tile == TileKind::kDot ? dots : schedule.packed(); }
+
+ private:
+  bool PackInt16(const OpSpec& spec);
+  bool PackDots(const OpSpec& spec);
 };
 
-bool PackedConv::Block::Init(const OpSpec& spec, size_t index) {
-  channels = ChannelsOfBlock(spec, index);
+bool PackedConv::Block::Init(const OpSpec& spec, const ConvLoops& loops, size_t index) {
+  channels = ChannelsOfBlock(spec, index, loops.block_channels);
+  if (!(loops.dots ? PackDots(spec) : PackInt16(spec)) || !columns.Allocate(places.size())) {
+    return false;
+  }
+  for (size_t s = 0; s < places.size(); ++s) columns[s] = places[s].column;
+  for (int32_t c = 0; c < channels.count; ++c) {
+    // sum x' q = sum u q + in_min * sum q; validated as the sum of the input that is all in_min.
+    const int64_t shift =
+        form == Form::kSigned ? 0 : spec.in_min * SumOfWeights(spec, channels.first + c);
+    bias[c] = static_cast<int32_t>(EffectiveBias(spec, channels.first + c) + shift);
+    multiplier[c] = spec.multiplier[channels.first + c];
+  }
+  return true;
+}
+
+bool PackedConv::Block::PackInt16(const OpSpec& spec) {
   Buffer<Group> groups;
   Buffer<GroupPlace> group_places;
   if (!ConvGroups(spec, channels, &groups, &group_places) ||
-      !BuildCheaperSchedule(spec, groups, &schedule, &form) || !places.Allocate(schedule.steps()) ||
-      !columns.Allocate(schedule.steps())) {
+      !BuildCheaperSchedule(spec, groups, &schedule, &form) || !places.Allocate(schedule.steps())) {
     return false;
   }
-  for (size_t s = 0; s < schedule.steps(); ++s) {
-    places[s] = group_places[schedule.group_of_step(s)];
-    columns[s] = places[s].column;
-  }
-  const bool is_signed = form == Form::kSigned;
-  tile = is_signed                                             ? TileKind::kShortSigned
+  for (size_t s = 0; s < places.size(); ++s) places[s] = group_places[schedule.group_of_step(s)];
+  tile = form == Form::kSigned                                 ? TileKind::kShortSigned
          : schedule.steps() < kLongSegment * schedule.spills() ? TileKind::kShortShifted
                                                                : TileKind::kLongShifted;
-  for (int32_t c = 0; c < channels.count; ++c) {
-    // sum x' q = sum u q + in_min * sum q; validated as the sum of the input that is all in_min.
-    const int64_t shift = is_signed ? 0 : spec.in_min * SumOfWeights(spec, channels.first + c);
-    bias[c] = static_cast<int32_t>(EffectiveBias(spec, channels.first + c) + shift);
-    multiplier[c] = spec.multiplier[channels.first + c];
+  return true;
+}
+
+bool PackedConv::Block::PackDots(const OpSpec& spec) {
+  const int32_t width = (channels.count + kBlockChannels - 1) / kBlockChannels;
+  for (int32_t i = 0; i < width; ++i) {
+    ConvChannels part = channels;
+    part.first += i * kBlockChannels;
+    part.count = std::min(kBlockChannels, channels.count - i * kBlockChannels);
+    Buffer<Group> groups;
+    if (!ConvGroups(spec, part, &groups, &places) ||
+        (i == 0 && !dots.Allocate(groups.size() * width))) {
+      return false;
+    }
+    for (size_t g = 0; g < groups.size(); ++g) dots[g * width + i] = groups[g];
   }
   return true;
 }
@@ -66,17 +99,20 @@ bool PackedConv::Block::Init(const OpSpec& spec, size_t index) {
 PackedConv::PackedConv() = default;
 PackedConv::~PackedConv() = default;
 
-bool PackedConv::Init(const OpSpec& spec) {
+bool PackedConv::Init(const OpSpec& spec, const ConvLoops& loops) {
   spec_ = spec;
-  num_blocks_ = CountConvBlocks(spec);
+  loops_ = &loops;
+  num_blocks_ = CountConvBlocks(spec, loops.block_channels);
   blocks_.reset(new (std::nothrow) Block[num_blocks_]);
   if (blocks_ == nullptr) return false;
   for (size_t b = 0; b < num_blocks_; ++b) {
     Block& block = blocks_[b];
-    if (!block.Init(spec, b)) return false;
-    block.first_step = num_steps_;
-    num_steps_ += block.schedule.steps();
+    if (!block.Init(spec, loops, b)) return false;
     (block.form == Form::kSigned ? any_signed_ : any_shifted_) = true;
+    // Without schedules the steps of all blocks are the same.
+    const bool shares_steps = loops.dots && b > 0;
+    block.first_step = shares_steps ? 0 : num_steps_;
+    if (!shares_steps) num_steps_ += block.places.size();
   }
   spec_.weights = nullptr;  // the caller's; packed now
   spec_.bias = nullptr;
@@ -92,7 +128,8 @@ size_t PackedConv::ScratchBytes(const StripPlan& plan) const {
 
 void PackedConv::FillOffsets(const StripPlan& plan, int32_t* offsets) const {
   const size_t row_bytes = plan.row_bytes * spec_.dilation_h;
-  for (size_t b = 0; b < num_blocks_; ++b) {
+  const size_t blocks = loops_->dots ? 1 : num_blocks_;
+  for (size_t b = 0; b < blocks; ++b) {
     const Buffer<GroupPlace>& places = blocks_[b].places;
     for (size_t s = 0; s < places.size(); ++s) {
       *offsets++ = static_cast<int32_t>(places[s].row * row_bytes + places[s].column);
@@ -127,7 +164,7 @@ void PackedConv::Run(const StripPlan& plan, const int8_t* in, const OutputGrid& 
   for (int64_t done = rows.first; done < rows.last;) {
     const int64_t n = done / plan.y.out, row = done % plan.y.out;
     const int64_t count = std::min({plan.strip_rows, plan.y.out - row, rows.last - done});
-    FillStrip(spec_, plan, in, n, row, count, planes);
+    FillStrip(spec_, plan, loops_->map, in, n, row, count, planes);
     RunStrip(plan, planes, offsets, count, blocks, out, out.first + n * out.image + row * out.row);
     done += count;
   }
@@ -145,7 +182,7 @@ void PackedConv::RunStrip(const StripPlan& plan, const StripPlanes& planes, cons
   size_t row_start = 0;
   for (int64_t done = 0; done < pixels;) {
     const int64_t left = even ? pixels - done : plan.x.out - x;
-    const int chunk = static_cast<int>(std::min<int64_t>(kChunkPixels, left));
+    const int chunk = ChunkOf(left);
     int8_t* const first_out = out + done / plan.x.out * grid.row + x * grid.pixel;
     for (int i = 0; i < chunk; ++i) {
       places[i] = row_start + x * plan.x.stride * plan.pixel_bytes;
@@ -157,7 +194,8 @@ void PackedConv::RunStrip(const StripPlan& plan, const StripPlanes& planes, cons
     for (int64_t b = blocks.first; b < blocks.last; ++b) {
       const Block& block = blocks_[b];
       const ConvBlock packed = {
-          block.schedule.packed().data(),
+          block.packed().data(),
+          block.places.size(),
           offsets == nullptr ? block.columns.data() : offsets + block.first_step,
           block.schedule.segments(),
           block.schedule.segment_kinds(),
@@ -167,13 +205,16 @@ void PackedConv::RunStrip(const StripPlan& plan, const StripPlanes& planes, cons
       };
       const uint8_t* plane = (block.form == Form::kSigned ? planes.magnitude : planes.shifted) +
                              block.channels.first_operand;
-      const int height = TilePixels(block.tile);
-      for (int first = 0; first < chunk; first += height) {
-        const int count = std::min(height, chunk - first);
-        FindConvTile(block.tile, count, block.channels.count)(
+      const int height = loops_->tile_pixels(block.tile);
+      const int tiles = (chunk + height - 1) / height;
+      for (int t = 0; t < tiles; ++t) {
+        // Evenly: a tile of few pixels waits for each of its sums.
+        const Share share = ShareOf(chunk, t, tiles);
+        loops_->find_tile(block.tile, static_cast<int>(share.last - share.first),
+                          block.channels.count)(
             packed,
-            ConvTile{plane, places + first, static_cast<ptrdiff_t>(plan.plane_bytes),
-                     first_out + first * grid.pixel + block.channels.first, grid.pixel},
+            ConvTile{plane, places + share.first, static_cast<ptrdiff_t>(plan.plane_bytes),
+                     first_out + share.first * grid.pixel + block.channels.first, grid.pixel},
             range);
       }
     }
@@ -183,11 +224,12 @@ void PackedConv::RunStrip(const StripPlan& plan, const StripPlanes& planes, cons
 
 void PackedConv::AddTo(OpReport* report) const {
   for (size_t b = 0; b < num_blocks_; ++b) {
-    const Schedule& schedule = blocks_[b].schedule;
-    report->steps += schedule.steps();
-    report->spills += schedule.spills();
-    report->extra_steps += schedule.extra_steps();
-    report->packed_bytes += schedule.packed().bytes();
+    const Block& block = blocks_[b];
+    report->steps += block.schedule.steps();
+    report->spills += block.schedule.spills();
+    report->extra_steps += block.schedule.extra_steps();
+    report->int32_steps += block.dots.size();
+    report->packed_bytes += block.packed().bytes();
   }
 }
 

@@ -1,5 +1,5 @@
 // Convolution weights packed for the layout k4n16 (conv_layout.h), and the loops over strips,
-// pixels and channel blocks around the inner ones of conv_tile.h.
+// pixels and channel blocks around the inner ones of an instruction set (conv_loops.h).
 #ifndef ACCQ_KERNELS_PACKED_CONV_H_
 #define ACCQ_KERNELS_PACKED_CONV_H_
 
@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "kernels/conv_loops.h"
 #include "kernels/op.h"
 #include "kernels/share.h"
 #include "kernels/strip.h"
@@ -24,8 +25,8 @@ class PackedConv {
   PackedConv();
   ~PackedConv();
 
-  // Copies what it needs of the spec; false when memory runs out.
-  [[nodiscard]] bool Init(const OpSpec& spec);
+  // Copies what it needs of the spec and keeps `loops`; false when memory runs out.
+  [[nodiscard]] bool Init(const OpSpec& spec, const ConvLoops& loops);
 
   // Without weights and bias, which are packed.
   const OpSpec& spec() const { return spec_; }
@@ -49,6 +50,7 @@ class PackedConv {
                 int64_t out_rows, const Share& blocks, const OutputGrid& grid, int8_t* out) const;
 
   OpSpec spec_;
+  const ConvLoops* loops_ = nullptr;
   std::unique_ptr<Block[]> blocks_;
   size_t num_blocks_ = 0, num_steps_ = 0;
   bool any_shifted_ = false, any_signed_ = false;

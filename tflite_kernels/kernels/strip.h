@@ -8,6 +8,7 @@
 
 #include "kernels/geometry.h"
 #include "kernels/op.h"
+#include "kernels/operands.h"
 
 namespace accq {
 
@@ -48,8 +49,8 @@ struct StripPlanes {
 };
 
 // Fills a strip for `out_rows` output rows of image `n`, from `out_row` on.
-void FillStrip(const OpSpec& spec, const StripPlan& plan, const int8_t* in, int64_t n,
-               int64_t out_row, int64_t out_rows, const StripPlanes& planes);
+void FillStrip(const OpSpec& spec, const StripPlan& plan, MapOperands map, const int8_t* in,
+               int64_t n, int64_t out_row, int64_t out_rows, const StripPlanes& planes);
 
 }  // namespace accq
 

@@ -4,7 +4,6 @@
 #include <new>
 
 #include "kernels/buffer.h"
-#include "kernels/conv_op.h"
 #include "kernels/create.h"
 #include "kernels/packed_conv.h"
 #include "kernels/phases.h"
@@ -17,8 +16,9 @@ namespace {
 
 class TransposeConvOp : public PackedOp {
  public:
-  bool Init(const OpSpec& spec) {
+  bool Init(const OpSpec& spec, const ConvLoops& loops) {
     spec_ = spec;
+    kernel_ = loops.kernel;
     phases_h_ = CountPhases(spec.filter_h, spec.stride_h);
     phases_w_ = CountPhases(spec.filter_w, spec.stride_w);
     phases_.reset(new (std::nothrow) PackedConv[static_cast<size_t>(phases_h_) * phases_w_]);
@@ -27,7 +27,9 @@ class TransposeConvOp : public PackedOp {
       for (int32_t w = 0; w < phases_w_; ++w) {
         Buffer<int8_t> weights;
         OpSpec phase;
-        if (!PhaseSpec(spec, h, w, &weights, &phase) || !Phase(h, w).Init(phase)) return false;
+        if (!PhaseSpec(spec, h, w, &weights, &phase) || !Phase(h, w).Init(phase, loops)) {
+          return false;
+        }
       }
     }
     for (int32_t c = 0; c < spec.out_channels; ++c) {
@@ -63,7 +65,7 @@ class TransposeConvOp : public PackedOp {
 
   OpReport Report() const override {
     OpReport report;
-    report.kernel = kAvx2K4N16.name;
+    report.kernel = kernel_;
     for (int64_t i = 0; i < int64_t{phases_h_} * phases_w_; ++i) phases_[i].AddTo(&report);
     return report;
   }
@@ -117,6 +119,7 @@ class TransposeConvOp : public PackedOp {
   }
 
   OpSpec spec_;
+  const char* kernel_ = nullptr;
   std::unique_ptr<PackedConv[]> phases_;
   int32_t phases_h_ = 0, phases_w_ = 0;
   Buffer<int8_t> without_taps_;  // what an output is that has no products
@@ -124,8 +127,9 @@ class TransposeConvOp : public PackedOp {
 
 }  // namespace
 
-std::unique_ptr<PackedOp> CreateTransposeConv(const OpSpec& spec, std::string* error) {
-  return CreateOp<TransposeConvOp>(spec, error);
+std::unique_ptr<PackedOp> CreateTransposeConv(const OpSpec& spec, const ConvLoops& loops,
+                                              std::string* error) {
+  return CreateOp<TransposeConvOp>(spec, error, loops);
 }
 
 }  // namespace accq

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/avx2/requantize.h"
+#include "kernels/conv_layout.h"
 
 namespace accq {
 namespace {
@@ -217,7 +218,9 @@ constexpr ConvTileFunction kLongTiles[] = {
 
 }  // namespace
 
-ConvTileFunction FindConvTile(TileKind kind, int pixels, int channels) {
+int Avx2TilePixels(TileKind kind) { return kind == TileKind::kLongShifted ? 6 : 4; }
+
+ConvTileFunction FindAvx2Tile(TileKind kind, int pixels, int channels) {
   const bool both = channels > 8;
   const int i = pixels - 1;
   switch (kind) {
@@ -227,6 +230,8 @@ ConvTileFunction FindConvTile(TileKind kind, int pixels, int channels) {
       return both ? kShortTiles<Form::kSigned, true>[i] : kShortTiles<Form::kSigned, false>[i];
     case TileKind::kLongShifted:
       return both ? kLongTiles<true>[i] : kLongTiles<false>[i];
+    case TileKind::kDot:
+      break;
   }
   return nullptr;
 }

@@ -1,0 +1,33 @@
+#include "kernels/avx2/kernels.h"
+
+#include "kernels/avx2/conv_tile.h"
+#include "kernels/avx2/cpu.h"
+#include "kernels/avx2/map_operands.h"
+#include "kernels/conv_op.h"
+#include "kernels/depthwise_op.h"
+
+namespace accq {
+namespace {
+
+constexpr ConvLoops kConvLoops = {
+    "avx2_k4n16",    /*dots=*/false, /*block_channels=*/16,
+    MapOperandsAvx2, Avx2TilePixels, FindAvx2Tile,
+};
+
+bool PaysWithoutDotProducts(const OpSpec&) { return !CpuHasByteDotProducts(); }
+
+}  // namespace
+
+const Kernel kAvx2K4N16 = {
+    kConvLoops.kernel,
+    CpuHasAvx2,
+    IsConv,
+    [](const OpSpec& spec, std::string* error) { return CreateConv(spec, kConvLoops, error); },
+    PaysWithoutDotProducts,
+};
+
+const Kernel kAvx2Depthwise = {
+    "avx2_dw", CpuHasAvx2, IsPlainDepthwise, CreateDepthwise, PaysWithoutDotProducts,
+};
+
+}  // namespace accq

@@ -1,0 +1,59 @@
+// What an instruction set gives to convolve with weights in the layout k4n16 (conv_layout.h): the
+// inner loops over a tile of output pixels by a block of output channels.
+#ifndef ACCQ_KERNELS_CONV_LOOPS_H_
+#define ACCQ_KERNELS_CONV_LOOPS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/operands.h"
+#include "kernels/output_range.h"
+#include "kernels/schedule.h"
+
+namespace accq {
+
+inline constexpr int32_t kMostBlockChannels = 32;
+
+// A block of channels, packed. Each step has a group for every 16 of them, one behind the other.
+struct ConvBlock {
+  const Group* steps;
+  size_t num_steps;
+  const int32_t* offsets;  // of each step's bytes from a pixel's first operand
+  const Segments* segments;
+  size_t segment_kinds;
+  const int32_t* bias;      // of whole groups, with what shifted operands need folded in
+  const float* multiplier;  // of whole groups
+  int32_t channels;         // that are real
+};
+
+// The pixels of a tile and where their outputs go.
+struct ConvTile {
+  const uint8_t* operands;
+  const ptrdiff_t* pixels;  // of each pixel's first operand from `operands`
+  ptrdiff_t value_plane;    // kSigned: from the byte of |x| to the byte of x
+  int8_t* out;              // of the first pixel and the block's first channel
+  ptrdiff_t out_stride;     // from pixel to pixel
+};
+
+using ConvTileFunction = void (*)(const ConvBlock&, const ConvTile&, const OutputRange&);
+
+// How the sums of a block are held.
+//   kShort: int16 sums are short-lived, int32 sums stay in registers; right for segments of a few
+//     steps.
+//   kLong: int16 sums stay in registers, for more pixels at a time; int32 sums are in memory.
+//   kDot: one instruction adds four products to an int32 sum, so there are no segments.
+enum class TileKind { kShortShifted, kShortSigned, kLongShifted, kDot };
+
+struct ConvLoops {
+  const char* kernel;      // its name
+  bool dots;               // every block is kDot; else none
+  int32_t block_channels;  // 16 or, if `dots`, more groups of 16 at a time
+  MapOperands map;
+  int (*tile_pixels)(TileKind kind);
+  // The loop for 1 to tile_pixels(kind) pixels and a block of `channels` channels.
+  ConvTileFunction (*find_tile)(TileKind kind, int pixels, int channels);
+};
+
+}  // namespace accq
+
+#endif  // ACCQ_KERNELS_CONV_LOOPS_H_
