@@ -43,7 +43,7 @@ def build(configuration: str, options: Sequence[str] = (), targets: Sequence[str
     ]
     if missing:
         raise ToolsMissing(f"{' and '.join(missing)} not found on PATH")
-    folder = _cache_folder() / configuration
+    folder = cache_folder() / configuration
     folder.mkdir(parents=True, exist_ok=True)
     configure = ["cmake", "-S", str(SOURCES), "-B", str(folder), *options]
     if shutil.which("ninja"):
@@ -71,6 +71,7 @@ def find(folder: Path, name: str) -> Path:
     return found[0]
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where this checkout's builds are kept."""
     checkout = hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"keras-accq-tests-{os.getuid()}-{checkout}"

@@ -1,8 +1,9 @@
 """Runs every check of the project: python tests/run_all.py [--quick] [stage ...]
 
-Stages, in this order: lint, cpp, sanitizers, threads, wheel, python. A stage that fails does not
-stop the others; the exit status is nonzero when any failed. Needs the `[test]` extra, CMake, a
-C++17 compiler and GoogleTest; everything is built in temporary folders.
+Stages, in this order: lint, cpp, sanitizers, threads, aarch64, wheel, python. A stage that fails
+does not stop the others; the exit status is nonzero when any failed. Needs the `[test]` extra,
+CMake, a C++17 compiler and GoogleTest; everything is built in temporary folders. Where aarch64's
+tools are missing it is skipped, with a message; with CI set it fails.
 """
 
 import argparse
@@ -16,7 +17,8 @@ import venv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from native_build import REPOSITORY, SOURCES, build, find
+from emulated import sysroot
+from native_build import REPOSITORY, SOURCES, build, cache_folder, find
 
 PYTHON_SOURCES = ("keras_accq", "tests", "examples", "benchmarks", "setup.py")
 
@@ -27,6 +29,10 @@ class StageFailed(RuntimeError):
     def __init__(self, text: str, last: str = "") -> None:
         super().__init__(text)
         self.last = last
+
+
+class StageSkipped(RuntimeError):
+    """This machine can not run the stage; the text says why."""
 
 
 def run(command: Sequence[str], *, cwd: Path = REPOSITORY, **environment: str) -> str:
@@ -108,6 +114,42 @@ def threads(_: bool) -> None:
     _ctest("tsan", ["-DACCQ_SANITIZE=thread"], "-R", "[Tt]hread")
 
 
+def aarch64(_: bool) -> None:
+    """The C++ tests and whole LiteRT interpreters on emulated 64-bit ARM cores.
+
+    `ACCQ_SYSROOT` names the folder that keeps the emulated Python for the next run.
+    """
+    try:
+        for compiler in ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-g++"):
+            if not shutil.which(compiler):
+                raise sysroot.Unavailable(f"not on PATH: {compiler} (g++-aarch64-linux-gnu)")
+        kept = os.environ.get("ACCQ_SYSROOT")
+        root = sysroot.prepare(Path(kept) if kept else cache_folder() / "sysroot-aarch64")
+    except sysroot.Unavailable as error:
+        # On a developer's machine a reason to skip; in CI nothing may be skipped unseen.
+        raise (StageFailed if os.environ.get("CI") else StageSkipped)(str(error)) from error
+    options = [
+        "-DACCQ_BUILD_TESTS=ON",
+        f"-DCMAKE_TOOLCHAIN_FILE={SOURCES / 'cmake/linux-aarch64.cmake'}",
+        "-DACCQ_GTEST_SOURCES=/usr/src/googletest",
+    ]
+    folder = build("aarch64", options)
+    environment = {
+        "PYTHONPATH": str(REPOSITORY),
+        "ACCQ_DELEGATE": str(find(folder, "libaccq_delegate.so")),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    programs = REPOSITORY / "tests" / "emulated"
+    with tempfile.TemporaryDirectory(prefix="keras-accq-emulated-") as temporary:
+        cases = str(Path(temporary) / "cases.npz")
+        path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
+        run([sys.executable, str(programs / "cases.py"), cases], PYTHONPATH=path)
+        for core in sysroot.CORES:
+            tests = ["ctest", "--test-dir", str(folder), "--parallel", "2", "--progress"]
+            run([*tests, "--output-on-failure", "--no-tests=error"], QEMU_CPU=core)
+            run(root.command(core, [str(programs / "replay.py"), cases], environment))
+
+
 def wheel(_: bool) -> None:
     """Build the wheel, install it into an environment of its own, run the quick tests on it.
 
@@ -160,7 +202,7 @@ def python(quick: bool) -> str:
 
 
 STAGES: dict[str, Callable[[bool], str | None]] = {
-    stage.__name__: stage for stage in (lint, cpp, sanitizers, threads, wheel, python)
+    stage.__name__: stage for stage in (lint, cpp, sanitizers, threads, aarch64, wheel, python)
 }
 
 
@@ -179,6 +221,9 @@ def main() -> int:
         start, outcome = time.monotonic(), "ok"
         try:
             last = STAGES[name](arguments.quick) or last
+        except StageSkipped as error:
+            print(error, flush=True)
+            outcome = f"skipped: {str(error).splitlines()[0]}"
         except RuntimeError as error:  # StageFailed, or a build of native_build
             print(error, flush=True)
             outcome = f"FAILED: {str(error).splitlines()[0]}"
@@ -190,7 +235,7 @@ def main() -> int:
         print(f"{name:12} {seconds:6.0f} s  {outcome}")
     if last:
         print(last)  # of a whole run: pytest's own summary
-    return int(any(outcome != "ok" for _, _, outcome in rows))
+    return int(any(outcome.startswith("FAILED") for _, _, outcome in rows))
 
 
 if __name__ == "__main__":
