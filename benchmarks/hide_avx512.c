@@ -21,14 +21,15 @@ static const uint8_t kTrap[kSiteBytes] = {0xCC, 0x90};
 
 static uintptr_t sites[kMaxSites];
 static size_t site_count;
-static volatile sig_atomic_t answered;
+static volatile sig_atomic_t answered[kMaxSites];
 static struct sigaction previous;
 
-static int IsSite(uintptr_t address) {
+// The number of a site; kMaxSites if there is none at that address.
+static size_t FindSite(uintptr_t address) {
   for (size_t i = 0; i < site_count; ++i) {
-    if (sites[i] == address) return 1;
+    if (sites[i] == address) return i;
   }
-  return 0;
+  return kMaxSites;
 }
 
 // Bit numbers: Intel's Software Developer's Manual, volume 2A, CPUID, leaf 07H.
@@ -53,8 +54,9 @@ static void Hide(uint32_t leaf, uint32_t subleaf, uint32_t* a, uint32_t* b, uint
 static void OnTrap(int signal_number, siginfo_t* info, void* context) {
   (void)info;
   greg_t* r = ((ucontext_t*)context)->uc_mcontext.gregs;
-  const uintptr_t site = (uintptr_t)r[REG_RIP] - 1;  // RIP is behind the INT3
-  if (!IsSite(site)) {
+  const uintptr_t address = (uintptr_t)r[REG_RIP] - 1;  // RIP is behind the INT3
+  const size_t site = FindSite(address);
+  if (site == kMaxSites) {
     // A trap of somebody else's: give it back and let it happen again.
     sigaction(signal_number, &previous, NULL);
     raise(signal_number);
@@ -68,8 +70,8 @@ static void OnTrap(int signal_number, siginfo_t* info, void* context) {
   r[REG_RBX] = b;
   r[REG_RCX] = c;
   r[REG_RDX] = d;
-  r[REG_RIP] = (greg_t)(site + kSiteBytes);
-  ++answered;
+  r[REG_RIP] = (greg_t)(address + kSiteBytes);
+  ++answered[site];
 }
 
 // Patches `count` addresses. Returns 0, or the 1-based index of the first address that does not
@@ -100,5 +102,9 @@ int accq_hide_avx512(const uintptr_t* addresses, size_t count) {
   return 0;
 }
 
-// How many CPUIDs the handler has answered.
-int accq_hidden_answers(void) { return answered; }
+// How many CPUIDs the handler has answered at the first `count` sites.
+int accq_hidden_answers(size_t count) {
+  int sum = 0;
+  for (size_t i = 0; i < count; ++i) sum += answered[i];
+  return sum;
+}

@@ -1,10 +1,10 @@
-"""Lets LiteRT believe, in this process, that the CPU is AVX2 without AVX-512 and VNNI.
+"""Lets LiteRT and the delegate believe, in this process, that the CPU has no AVX-512 and VNNI.
 
-Many servers have AVX-512 VNNI, for which LiteRT's XNNPACK has kernels of its own; the 16-bit
-kernels are for the CPUs without. `hide_avx512()` patches every CPUID instruction of LiteRT's
-loaded libraries (hide_avx512.c), so that XNNPACK selects the kernels it would select there.
-Clock speed, caches and everything else remain this machine's: say "measured on <CPU> with
-AVX-512 and VNNI hidden from LiteRT" with any figure taken so.
+Many servers have AVX-512 VNNI, for which LiteRT's XNNPACK has kernels of its own, and so has the
+delegate; the 16-bit kernels are for the CPUs without. `hide_avx512()` patches every CPUID
+instruction of LiteRT's loaded libraries and of the delegate (hide_avx512.c), so that both select
+the kernels they would select there. Clock speed, caches and everything else remain this machine's:
+say "measured on <CPU> with AVX-512 and VNNI hidden" with any figure taken so.
 
 x86-64 Linux only; needs a C compiler and objdump (binutils).
 """
@@ -19,11 +19,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from keras_accq import delegate_path
+
 SOURCE = Path(__file__).with_suffix(".c")
 
 
 def hide_avx512() -> "HiddenFeatures":
-    """Patch LiteRT's libraries; call this before the first interpreter of the process is made.
+    """Patch LiteRT and the delegate; call this before the process makes its first interpreter.
 
     Returns:
         What was patched; its `answers` counts the CPUIDs answered since, and is 0 as long as
@@ -43,12 +45,14 @@ def hide_avx512() -> "HiddenFeatures":
     # Loads the libraries; XNNPACK looks at the CPU later, for the first interpreter.
     import ai_edge_litert.interpreter  # noqa: F401
 
-    libraries = dict(_loaded_libraries("ai_edge_litert"))
-    addresses = [
-        start + offset for path, start in libraries.items() for offset in _cpuid_offsets(path)
-    ]
+    libraries = dict(_loaded_libraries("/ai_edge_litert/"))
+    addresses = _cpuids(libraries)
     if not addresses:
         raise RuntimeError(f"found no CPUID instruction in {', '.join(libraries) or 'LiteRT'}")
+    litert_sites = len(addresses)
+    delegate = os.path.realpath(delegate_path())
+    ctypes.CDLL(delegate)  # stays loaded, patched
+    addresses += _cpuids(dict(_loaded_libraries(delegate)))
     patcher = _compile()
     array = (ctypes.c_size_t * len(addresses))(*addresses)
     status = patcher.accq_hide_avx512(array, ctypes.c_size_t(len(addresses)))
@@ -57,14 +61,14 @@ def hide_avx512() -> "HiddenFeatures":
             f"could not patch {len(addresses)} CPUID instructions: "
             + (f"no CPUID at number {status}" if status > 0 else f"status {status}")
         )
-    return HiddenFeatures(list(libraries), len(addresses), patcher)
+    return HiddenFeatures(list(libraries), litert_sites, patcher)
 
 
 class HiddenFeatures:
     """What `hide_avx512` patched.
 
     Attributes:
-        libraries: The patched files.
+        libraries: LiteRT's patched files.
         sites: How many CPUID instructions they hold.
     """
 
@@ -76,16 +80,21 @@ class HiddenFeatures:
     @property
     def answers(self) -> int:
         """How often LiteRT has asked and got the reduced answer."""
-        return self._patcher.accq_hidden_answers()
+        return self._patcher.accq_hidden_answers(ctypes.c_size_t(self.sites))
 
 
-def _loaded_libraries(folder: str) -> Iterator[tuple[str, int]]:
-    """Path and load address of each shared object of this process from a folder of that name."""
+def _cpuids(libraries: dict[str, int]) -> list[int]:
+    """Where the CPUID instructions of loaded files lie, given their load addresses."""
+    return [start + offset for path, start in libraries.items() for offset in _cpuid_offsets(path)]
+
+
+def _loaded_libraries(part: str) -> Iterator[tuple[str, int]]:
+    """Path and load address of each shared object of this process whose path has that part."""
     seen = set()
     for line in Path("/proc/self/maps").read_text().splitlines():
         fields = line.split(maxsplit=5)
         # The first mapping is that of file offset 0, where the addresses of the file start.
-        if len(fields) < 6 or f"/{folder}/" not in fields[5] or ".so" not in fields[5]:
+        if len(fields) < 6 or part not in fields[5] or ".so" not in fields[5]:
             continue
         if fields[5] not in seen and int(fields[2], 16) == 0:
             seen.add(fields[5])
