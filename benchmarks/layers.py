@@ -56,6 +56,7 @@ def main() -> int:
     parser.add_argument("--synthetic", metavar="KHxKWxCINxCOUTxHxW", help="one such convolution")
     parser.add_argument("--constrained", action="store_true", help="its weights fit 16 bits")
     parser.add_argument("--hide-avx512", action="store_true", help="see hide_avx512.py")
+    parser.add_argument("--kernel", help="of ours, for all layers; else the first of the table")
     parser.add_argument("--samples", type=int, default=101, help="measurements of each (101)")
     parser.add_argument("--json", metavar="PATH", help="write the figures there too")
     arguments = parser.parse_args()
@@ -76,7 +77,7 @@ def main() -> int:
         data = convolution(arguments.synthetic, constrained=arguments.constrained)
     else:
         data = Path(arguments.model).read_bytes()
-    rows = measure(data, arguments.samples)
+    rows = measure(data, arguments.samples, arguments.kernel)
     if arguments.hide_avx512 and not hidden.answers:
         raise RuntimeError("LiteRT did not ask for the CPU's features: nothing was hidden")
     if arguments.hide_avx512 and any("vnni" in row.kernel for row in rows):
@@ -90,7 +91,7 @@ def main() -> int:
     return 0
 
 
-def measure(data: bytes, samples: int) -> list[Row]:
+def measure(data: bytes, samples: int, kernel: str | None = None) -> list[Row]:
     """One row per layer, then totals and the whole model."""
     ops = quantized_ops(load(data))
     if any(op.custom for op in ops):
@@ -102,21 +103,22 @@ def measure(data: bytes, samples: int) -> list[Row]:
     for op in ops:
         if not op.custom:
             print(f"left to stock: {op.name}: {op.reason}", file=sys.stderr)
-    rows = [measure_layer(custom, op, samples) for op in taken]
+    rows = [measure_layer(custom, op, samples, kernel) for op in taken]
     totals = [total("all layers", rows)]
     convolutions = [row for row, op in zip(rows, taken, strict=True) if op.kind == "conv2d"]
     if len(convolutions) not in (0, len(rows)):
         totals.insert(0, total("convolutions", convolutions))
-    times, _ = compare(accq.rewrite(custom, ops="builtin").model, custom, (-128, 127), samples)
+    stock = accq.rewrite(custom, ops="builtin").model
+    times, _ = compare(stock, custom, (-128, 127), samples, kernel)
     whole = Row("whole model", "", totals[-1].macs, "", None, None, *times)
     return [*rows, *totals, whole]
 
 
-def measure_layer(custom: bytes, op: QuantizedOp, samples: int) -> Row:
+def measure_layer(custom: bytes, op: QuantizedOp, samples: int, kernel: str | None) -> Row:
     """The row of one custom op of a file."""
     ours = cut_out(custom, op.index)
     stock = cut_out_dot_product(accq.rewrite(ours, ops="builtin").model)
-    times, report = compare(stock, ours, (op.in_min, op.in_max), samples)
+    times, report = compare(stock, ours, (op.in_min, op.in_max), samples, kernel)
     k = op.weights().shape[1]
     model = load(custom)
     shapes = [model.subgraphs[0].tensors[t].shape for t in (op.input, op.output)]
@@ -132,13 +134,14 @@ def measure_layer(custom: bytes, op: QuantizedOp, samples: int) -> Row:
 
 
 def compare(
-    stock: bytes, ours: bytes, limits: tuple[int, int], samples: int
+    stock: bytes, ours: bytes, limits: tuple[int, int], samples: int, kernel: str | None
 ) -> tuple[list[float], dict[str, Any]]:
     """Median microseconds of both files, and the delegate's report on the first op of ours."""
     from ai_edge_litert.interpreter import Interpreter
 
     with tempfile.NamedTemporaryFile() as report:
-        delegate = accq.load_delegate({"report_path": report.name})
+        forced = {"kernel": kernel} if kernel else {}
+        delegate = accq.load_delegate({"report_path": report.name, **forced})
         interpreters = [
             Interpreter(model_content=stock, num_threads=1),
             Interpreter(model_content=ours, num_threads=1, experimental_delegates=[delegate]),

@@ -2,6 +2,7 @@
 
 import ctypes
 import itertools
+import re
 from dataclasses import astuple
 from functools import reduce
 from operator import add
@@ -59,6 +60,17 @@ class Library:
             report,
         )
         return y
+
+    def run_each(self, layer, x):
+        """The outputs of every kernel that takes the layer on this CPU."""
+        results = []
+        for kernel in self.kernels():
+            try:
+                results.append(self.run(kernel, layer, x))
+            except ValueError as error:
+                if not re.search("does not implement|this CPU lacks", str(error)):
+                    raise
+        return results
 
     def layout_spills(self, layout, layer):
         figures = (ctypes.c_int64 * 4)()
@@ -127,9 +139,8 @@ def test_reference_by_hand(library):
     # 2 - 2 - 3 - 4 + 14 = 7 -> 3.5 -> 4 -> 9
     # -4 + 2 + 3 - 4 + 14 = 11 -> 5.5 -> 6 -> 11
     # 1 - 2 + 3 - 4 + 14 = 12 -> 6 -> 11
-    for kernel in library.kernels():
-        if kernel != "avx2_dw":
-            assert library.run(kernel, layer, x).tolist() == [[[[14], [9]], [[11], [11]]]]
+    for y in library.run_each(layer, x):
+        assert y.tolist() == [[[[14], [9]], [[11], [11]]]]
 
 
 def test_transposed_by_hand(library):
@@ -155,9 +166,8 @@ def test_transposed_by_hand(library):
     # 2 * 3 - 2 + 7 = 11 -> 5.5 -> 6; -6 - 1 + 7 = 0
     # 9 + 10 + 7 = 26 -> 13; -9 + 5 + 7 = 3 -> 1.5 -> 2; 7 -> 3.5 -> 4
     expected = [[[1], [-1], [-1], [-5]], [[8], [-1], [-1], [-3]]]
-    for kernel in library.kernels():
-        if kernel != "avx2_dw":
-            assert library.run(kernel, layer, x).tolist() == [expected]
+    for y in library.run_each(layer, x):
+        assert y.tolist() == [expected]
 
 
 def test_unknown_kernel_and_layout(library):

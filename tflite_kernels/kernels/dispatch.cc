@@ -1,6 +1,9 @@
 #ifdef ACCQ_X86
 #include "kernels/avx2/kernels.h"
 #endif
+#ifdef ACCQ_VNNI
+#include "kernels/vnni/kernels.h"
+#endif
 #include "kernels/op.h"
 #include "kernels/reference.h"
 
@@ -8,6 +11,10 @@ namespace accq {
 
 const std::vector<const Kernel*>& KernelTable() {
   static const std::vector<const Kernel*> table = {
+#ifdef ACCQ_VNNI
+      &kAvx512VnniK4N32,  // convolution, fully connected
+      &kAvxVnniK4N16,     // the same
+#endif
 #ifdef ACCQ_X86
       &kAvx2K4N16,      // convolution, fully connected
       &kAvx2Depthwise,  // depthwise convolution, multiplier 1

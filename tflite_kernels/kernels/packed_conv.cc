@@ -15,7 +15,7 @@ namespace {
 // Pixels whose operands pass through the first-level cache together, once per channel block; a
 // multiple of the heights of all kinds of tile.
 constexpr int kChunkPixels = 96;
-constexpr int kChunkMultiple = 12;
+constexpr int kChunkMultiple = 24;
 
 // From this mean length of a segment on, int16 sums get the registers: each spill then loads, adds
 // and stores int32 sums, which the steps between must outweigh.
@@ -205,17 +205,19 @@ void PackedConv::RunStrip(const StripPlan& plan, const StripPlanes& planes, cons
       };
       const uint8_t* plane = (block.form == Form::kSigned ? planes.magnitude : planes.shifted) +
                              block.channels.first_operand;
+      // Evenly, the first ones with one more: a tile of few pixels waits for each of its sums.
       const int height = loops_->tile_pixels(block.tile);
       const int tiles = (chunk + height - 1) / height;
+      const int least = chunk / tiles, with_more = chunk % tiles;
+      int first = 0;
       for (int t = 0; t < tiles; ++t) {
-        // Evenly: a tile of few pixels waits for each of its sums.
-        const Share share = ShareOf(chunk, t, tiles);
-        loops_->find_tile(block.tile, static_cast<int>(share.last - share.first),
-                          block.channels.count)(
+        const int count = least + (t < with_more ? 1 : 0);
+        loops_->find_tile(block.tile, count, block.channels.count)(
             packed,
-            ConvTile{plane, places + share.first, static_cast<ptrdiff_t>(plan.plane_bytes),
-                     first_out + share.first * grid.pixel + block.channels.first, grid.pixel},
+            ConvTile{plane, places + first, static_cast<ptrdiff_t>(plan.plane_bytes),
+                     first_out + first * grid.pixel + block.channels.first, grid.pixel},
             range);
+        first += count;
       }
     }
     done += chunk;

@@ -6,26 +6,21 @@
 
 #include "kernels/avx2/requantize.h"
 #include "kernels/conv_layout.h"
+#include "kernels/inline.h"
+#include "kernels/x86/store_outputs.h"
+#include "kernels/x86/unrolled.h"
 
 namespace accq {
 namespace {
 
-#define ACCQ_INLINE __attribute__((always_inline))
-
-// One pixel's sums, 8 channels in each vector, and its first operand. The pixels of a tile are a
-// list of structs: gcc 12 would keep an array of accumulators in memory.
+// One pixel's sums, 8 channels in each vector, and its first operand.
 struct Pixel {
   const uint8_t* operands;
   __m256i a, b;
 };
 
 template <int kPixels>
-struct Pixels {
-  Pixel first;
-  Pixels<kPixels - 1> rest;
-};
-template <>
-struct Pixels<0> {};
+using Pixels = Unrolled<Pixel, kPixels>;
 
 // Left alone, gcc 12 gives the sums of the next turn of a loop other registers than those of this
 // one, runs out of them and keeps sums in memory. An empty statement that reads and writes both
@@ -37,15 +32,6 @@ ACCQ_INLINE inline void KeepInRegisters(Pixel& pixel) {
 // Likewise it would load the operands of all pixels before their products, for which there are no
 // registers where the sums need twelve.
 ACCQ_INLINE inline void KeepLoadsHere() { asm volatile("" : : : "memory"); }
-
-// Calls body(i, pixel) for each pixel of a tile, unrolled.
-template <int i = 0, int kPixels, typename Body>
-ACCQ_INLINE inline void ForEach(Pixels<kPixels>& pixels, const Body& body) {
-  if constexpr (kPixels > 0) {
-    body(i, pixels.first);
-    ForEach<i + 1>(pixels.rest, body);
-  }
-}
 
 ACCQ_INLINE inline __m256i Load(const void* from) {
   return _mm256_load_si256(static_cast<const __m256i*>(from));
@@ -86,19 +72,7 @@ ACCQ_INLINE inline void Store(const ConvBlock& block, const Requantizer& requant
                               const Pixel& pixel, int8_t* out) {
   const __m256i a = requantize(pixel.a, _mm256_load_ps(block.multiplier));
   const __m256i b = kBoth ? requantize(pixel.b, _mm256_load_ps(block.multiplier + 8)) : a;
-  // PACKSSDW works within 128-bit halves and leaves a0-3 b0-3 | a4-7 b4-7.
-  const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8);
-  const __m128i bytes =
-      _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-  if (block.channels == kBlockChannels) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
-  } else if (block.channels == 8) {
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
-  } else {
-    alignas(16) int8_t all[kBlockChannels];
-    _mm_store_si128(reinterpret_cast<__m128i*>(all), bytes);
-    std::memcpy(out, all, block.channels);
-  }
+  StoreOutputs(PackOutputs(a, b), block.channels, out);
 }
 
 // `count` segments of one length, which unrolls where it is a constant.

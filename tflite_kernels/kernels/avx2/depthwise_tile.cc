@@ -6,13 +6,12 @@
 #include <cstring>
 
 #include "kernels/avx2/requantize.h"
+#include "kernels/inline.h"
 
 namespace accq {
 namespace {
 
-#define ACCQ_INLINE __attribute__((always_inline)) inline
-
-ACCQ_INLINE __m256i Load(const void* from) {
+ACCQ_INLINE inline __m256i Load(const void* from) {
   return _mm256_load_si256(static_cast<const __m256i*>(from));
 }
 
@@ -52,15 +51,15 @@ struct Products {
 };
 
 template <typename Vector>
-ACCQ_INLINE Products Multiply(const Vector& operands, const TapOffsets& offsets,
-                              const Group& step) {
+ACCQ_INLINE inline Products Multiply(const Vector& operands, const TapOffsets& offsets,
+                                     const Group& step) {
   const __m256i x0 = operands.At(offsets.first), x1 = operands.At(offsets.second);
   return {_mm256_maddubs_epi16(_mm256_unpacklo_epi8(x0, x1), Load(step.weights)),
           _mm256_maddubs_epi16(_mm256_unpackhi_epi8(x0, x1), Load(step.weights + 32))};
 }
 
 // PMADDWD by (1, 0) and (0, 1) widens the even and the odd lanes.
-ACCQ_INLINE void AddWidened(const Products& products, Sums* sums) {
+ACCQ_INLINE inline void AddWidened(const Products& products, Sums* sums) {
   const __m256i even = _mm256_set1_epi32(0x00000001), odd = _mm256_set1_epi32(0x00010000);
   sums->a_even = _mm256_add_epi32(sums->a_even, _mm256_madd_epi16(products.a, even));
   sums->a_odd = _mm256_add_epi32(sums->a_odd, _mm256_madd_epi16(products.a, odd));
@@ -69,7 +68,7 @@ ACCQ_INLINE void AddWidened(const Products& products, Sums* sums) {
 }
 
 template <typename Vector>
-ACCQ_INLINE void AddInt16(const DepthwiseBlock& block, const Vector& operands, Sums* sums) {
+ACCQ_INLINE inline void AddInt16(const DepthwiseBlock& block, const Vector& operands, Sums* sums) {
   const Group* step = block.steps;
   const TapOffsets* offsets = block.offsets;
   for (size_t s = 0; s < block.segment_kinds; ++s) {
@@ -87,7 +86,7 @@ ACCQ_INLINE void AddInt16(const DepthwiseBlock& block, const Vector& operands, S
 }
 
 template <typename Vector>
-ACCQ_INLINE void AddInt32(const DepthwiseBlock& block, const Vector& operands, Sums* sums) {
+ACCQ_INLINE inline void AddInt32(const DepthwiseBlock& block, const Vector& operands, Sums* sums) {
   // Bytes 0 1 or 2 3 of each 32 bits, widened to 16: the two taps of even or odd channels.
   const __m256i even = _mm256_set_epi64x(0x800D800C80098008, 0x8005800480018000, 0x800D800C80098008,
                                          0x8005800480018000);
@@ -110,8 +109,8 @@ ACCQ_INLINE void AddInt32(const DepthwiseBlock& block, const Vector& operands, S
 }
 
 // 32 outputs: channels 0-31, or 0-15 of one pixel and of another.
-ACCQ_INLINE __m256i Outputs(const DepthwiseBlock& block, const Requantizer& requantize,
-                            const Sums& sums) {
+ACCQ_INLINE inline __m256i Outputs(const DepthwiseBlock& block, const Requantizer& requantize,
+                                   const Sums& sums) {
   const auto words = [&](__m256i even, __m256i odd, const float* multiplier) {
     even = requantize(even, _mm256_load_ps(multiplier));
     odd = requantize(odd, _mm256_load_ps(multiplier + 8));
@@ -123,8 +122,8 @@ ACCQ_INLINE __m256i Outputs(const DepthwiseBlock& block, const Requantizer& requ
 
 // Writes `count` pixels of outputs.
 template <int kPixels>
-ACCQ_INLINE void Store(const DepthwiseBlock& block, __m256i outputs, int64_t count,
-                       ptrdiff_t out_stride, int8_t* out) {
+ACCQ_INLINE inline void Store(const DepthwiseBlock& block, __m256i outputs, int64_t count,
+                              ptrdiff_t out_stride, int8_t* out) {
   constexpr int kChannels = kLanes / kPixels;
   const bool dense = block.channels == kChannels && (kPixels == 1 || out_stride == kChannels);
   if (dense && count >= kPixels) {

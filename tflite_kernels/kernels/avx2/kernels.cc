@@ -1,10 +1,10 @@
 #include "kernels/avx2/kernels.h"
 
 #include "kernels/avx2/conv_tile.h"
-#include "kernels/avx2/cpu.h"
 #include "kernels/avx2/map_operands.h"
 #include "kernels/conv_op.h"
 #include "kernels/depthwise_op.h"
+#include "kernels/x86/cpu.h"
 
 namespace accq {
 namespace {
@@ -27,7 +27,15 @@ const Kernel kAvx2K4N16 = {
 };
 
 const Kernel kAvx2Depthwise = {
-    "avx2_dw", CpuHasAvx2, IsPlainDepthwise, CreateDepthwise, PaysWithoutDotProducts,
+    "avx2_dw",
+    CpuHasAvx2,
+    IsPlainDepthwise,
+    CreateDepthwise,
+    // Dot products are of no use here, but CPUs that have them may have AVX-512, with which LiteRT
+    // gets ahead where windows do not overlap much.
+    [](const OpSpec& spec) {
+      return !CpuHasByteDotProducts() || (spec.stride_h == 1 && spec.stride_w == 1);
+    },
 };
 
 }  // namespace accq

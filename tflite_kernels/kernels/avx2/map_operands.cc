@@ -57,6 +57,14 @@ void MapBytes(const Map& map, const int8_t* from, size_t count, uint8_t* to) {
 template <OperandForm kForm>
 void MapRuns(const OperandMap& operand_map, const OperandRuns& runs) {
   const Map<kForm> map(operand_map);
+  if (runs.bytes == 16) {  // as many pixels have, and then most of the time would go to the checks
+    for (int64_t i = 0; i < runs.runs; ++i) {
+      const auto* from = reinterpret_cast<const __m128i*>(runs.from + i * runs.from_stride);
+      auto* to = reinterpret_cast<__m128i*>(runs.to + i * runs.to_stride);
+      _mm_storeu_si128(to, map(_mm_loadu_si128(from)));
+    }
+    return;
+  }
   for (int64_t i = 0; i < runs.runs; ++i) {
     MapBytes(map, runs.from + i * runs.from_stride, runs.bytes, runs.to + i * runs.to_stride);
   }

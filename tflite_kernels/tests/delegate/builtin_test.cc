@@ -90,7 +90,9 @@ TEST(Builtin, IsTakenOnlyWhereItPays) {
   SomeBuiltinConv().AddTo(&runtime);
   Delegate delegate{Claiming("")};
   ASSERT_TRUE(runtime.Apply(&delegate.tflite));
-  OpSpec spec;  // of any convolution
+  OpSpec spec;  // what kernels are asked about of it
+  spec.filter_h = spec.filter_w = 3;
+  spec.in_channels = 4;
   std::string error;
   const Kernel* kernel = ChooseKernel(spec, "", &error);
   EXPECT_EQ(delegate.status.builtin_nodes, kernel->pays != nullptr && kernel->pays(spec) ? 1 : 0);
