@@ -1,6 +1,7 @@
 """From a Keras 3 model to a trainable one whose dot products fit narrow accumulators.
 
-The road: read the model's layers (`graph.nodes`), check all of it (`graph.supported`), find which
+The road: read the model's layers (`graph.nodes`), written out in those that can be quantized
+(`graph.expand`), check all of it (`graph.supported`), find which
 tensors share a scale (`graph.groups`), measure them (`calibration`), choose what the caller left
 open (`widths`), and build a new model (`graph.build`). Nothing is built before all is checked.
 """
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 from keras_accq import reuse, widths
 from keras_accq.calibration import measure
 from keras_accq.graph.absorb import absorb_batch_norms
+from keras_accq.graph.expand import expand
 from keras_accq.graph.groups import Group, find
 from keras_accq.graph.nodes import Graph, read
-from keras_accq.graph.supported import Kind, check, kind
+from keras_accq.graph.supported import Kind, check, check_fixed_point, kind
 from keras_accq.layers.kernels import to_matrix
 from keras_accq.plan import Plan, realize
 from keras_accq.ptq import auto
@@ -140,12 +142,13 @@ def _plan(
         raise ValueError(f"scheme: expected one of {SCHEMES}, received {scheme!r}")
     check_rule(activation_range, calibration_data is not None)
     power_of_two = scheme == "fixed_point"
-    graph = read(model)
+    graph = expand(model)
     check(graph)
     if power_of_two:
+        check_fixed_point(graph)
         graph = absorb_batch_norms(graph)
     compute = [node for node in graph.nodes if kind(node.layer) is Kind.COMPUTE]
-    settings = resolved([node.name for node in compute])
+    settings = resolved(list(dict.fromkeys(node.name for node in compute)))
     if any(getattr(layer.method, "equalize", False) for layer in settings.values()):
         graph = _equalized(graph, calibration_data)
         compute = [node for node in graph.nodes if kind(node.layer) is Kind.COMPUTE]
@@ -191,10 +194,11 @@ def _plan(
 
 
 def _follow(recipe: Recipe, model: keras.Model, calibration_data: Any) -> keras.Model:
-    graph = read(model)
+    graph = expand(model)
     check(graph)
     power_of_two = recipe.scheme == "fixed_point"
     if power_of_two:
+        check_fixed_point(graph)
         graph = absorb_batch_norms(graph)
     if any(layer.options.get("equalize") for layer in recipe.layers):
         graph = _equalized(graph, calibration_data)

@@ -5,22 +5,27 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_accq.graph.copied import Copies, Tensors, rebuilt
 from keras_accq.graph.nodes import Node, read
 from keras_accq.layers import (
     ActivationQuantizer,
+    QuantizedConv1D,
     QuantizedConv2D,
     QuantizedConv2DTranspose,
     QuantizedDense,
     QuantizedDepthwiseConv2D,
+    QuantizedPReLU,
     QuantizedWeights,
 )
 from keras_accq.layers.kernels import from_matrix, to_matrix
 
 _PLAIN: dict[type, Any] = {
+    QuantizedConv1D: keras.layers.Conv1D,
     QuantizedConv2D: keras.layers.Conv2D,
     QuantizedConv2DTranspose: keras.layers.Conv2DTranspose,
     QuantizedDepthwiseConv2D: keras.layers.DepthwiseConv2D,
     QuantizedDense: keras.layers.Dense,
+    QuantizedPReLU: keras.layers.PReLU,
 }
 _OWN_SETTINGS = (
     "acc_bits",
@@ -52,38 +57,33 @@ def strip(qmodel: keras.Model) -> keras.Model:
         raise ValueError(
             f"model {qmodel.name!r} has no quantized layers; expected one from accq.quantize"
         )
-    tensors: dict[int, Any] = {}
-    for node in graph.inputs:
-        tensor = graph.tensors[node.output]
-        tensors[node.output] = keras.Input(
-            batch_shape=tensor.shape, dtype=tensor.dtype, name=node.name
-        )
-    inputs = _mapped(graph.inputs_struct, tensors)
-    for node in graph.nodes:
+    copies = Copies()
+    plain: dict[int, Any] = {}
+
+    def visit(node: Node, tensors: Tensors) -> Any:
         if isinstance(node.layer, ActivationQuantizer):
-            tensors[node.output] = tensors[node.inputs[0]]
-        else:
-            tensors[node.output] = _rebuilt(node, tensors)
-    return keras.Model(inputs, _mapped(graph.outputs_struct, tensors), name=qmodel.name)
-
-
-def _rebuilt(node: Node, tensors: dict[int, Any]) -> Any:
-    config = node.layer.get_config()
-    if not isinstance(node.layer, QuantizedWeights):
-        layer = type(node.layer).from_config(config)
-        output = node.call(layer, tensors)
-        layer.set_weights([np.array(value) for value in node.layer.get_weights()])
+            return tensors[node.inputs[0]]
+        if type(node.layer) not in _PLAIN:
+            return copies.call(node, tensors)
+        if id(node.layer) in plain:
+            return node.call(plain[id(node.layer)], tensors)
+        layer, output = _rebuilt(node, tensors)
+        plain[id(node.layer)] = layer
         return output
-    for key in _OWN_SETTINGS:
-        del config[key]
+
+    return rebuilt(graph, visit)
+
+
+def _rebuilt(node: Node, tensors: Tensors) -> tuple[Any, Any]:
+    """The plain layer that computes with the quantized one's weights, and its output."""
+    config = {key: v for key, v in node.layer.get_config().items() if key not in _OWN_SETTINGS}
     layer = _PLAIN[type(node.layer)].from_config(config)
     output = node.call(layer, tensors)
+    if isinstance(node.layer, QuantizedPReLU):
+        layer.alpha.assign(node.layer.quantized_alpha())
+        return layer, output
     integers, scale = node.layer.quantized_kernel()
     layer.kernel.assign(from_matrix(layer, to_matrix(layer, integers).astype(np.float32) * scale))
     if layer.bias is not None:
         layer.bias.assign(node.layer.bias)
-    return output
-
-
-def _mapped(struct: Any, tensors: dict[int, Any]) -> Any:
-    return keras.tree.map_structure(lambda tensor: tensors[id(tensor)], struct)
+    return layer, output

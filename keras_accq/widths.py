@@ -68,13 +68,16 @@ def check(groups: list[Group], settings: Mapping[str, LayerSettings]) -> None:
 
     Raises:
         BudgetError: An accumulator that holds no product, naming the layer and the least P.
-        ValueError: Readers of one tensor that are given different input widths.
+        ValueError: Readers of one tensor that are given different input widths, or fewer than 8
+            bits of a tensor whose scale is fixed.
     """
     for group in groups:
         products = {node.name: _products(node.layer) for node in group.readers}
         for name in _constrained(group, settings):
             layer = settings[name]
             bits = fill.MIN_BITS if layer.input_bits is None else layer.input_bits
+            if group.fixed_range is not None:
+                bits = fill.MAX_BITS
             try:
                 operands = Operands(
                     layer.acc_bits, bits, layer.weight_bits or fill.MIN_BITS, layer.tile
@@ -82,7 +85,13 @@ def check(groups: list[Group], settings: Mapping[str, LayerSettings]) -> None:
                 layer.method.check(operands, products[name])
             except BudgetError as error:
                 raise BudgetError(f"{name}: {error}") from None
-        _input_bits(group, settings)
+        given = _input_bits(group, settings)
+        if group.fixed_range is not None and given not in (None, fill.MAX_BITS):
+            names = ", ".join(products)
+            raise ValueError(
+                f"input_bits: {names} reads {group.name!r}, whose scale TFLite prescribes for 8 "
+                f"bits; received {given}, expected 8 for it (overrides), or a layer between"
+            )
 
 
 def choose(
@@ -114,6 +123,8 @@ def choose(
         if settings[node.name].exclude
     }
     constrained = _constrained(group, settings)
+    if group.fixed_range is not None:
+        input_range, solved_bits = group.fixed_range, fill.MAX_BITS
     if not constrained:
         return GroupWidths(8, _full_range(measurement, input_range), None, layers)
     input_bits = _input_bits(group, settings)

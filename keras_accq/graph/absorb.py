@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_accq.errors import UnsupportedModelError
+from keras_accq.graph.copied import Copies, Tensors, rebuilt
 from keras_accq.graph.nodes import Graph, Node, read
 from keras_accq.graph.supported import Kind, kind
 from keras_accq.layers.kernels import from_matrix, to_matrix
@@ -28,28 +30,43 @@ def absorb_batch_norms(graph: Graph) -> Graph:
     if not norms:
         return graph
     by_input = {node.inputs[0]: node for node in norms}
-    tensors: dict[int, Any] = {}
-    for node in graph.inputs:
-        tensor = graph.tensors[node.output]
-        tensors[node.output] = keras.Input(
-            batch_shape=tensor.shape, dtype=tensor.dtype, name=node.name
-        )
-    inputs = keras.tree.map_structure(lambda tensor: tensors[id(tensor)], graph.inputs_struct)
-    for node in graph.nodes:
+    _check_shared(norms, graph)
+    copies = Copies()
+    absorbed: dict[int, Any] = {}
+
+    def visit(node: Node, tensors: Tensors) -> Any:
         if node in norms:
-            tensors[node.output] = tensors[node.inputs[0]]
-        elif node.output in by_input:
-            tensors[node.output] = _absorbed(node, by_input[node.output], tensors)
-        else:
-            layer = type(node.layer).from_config(node.layer.get_config())
-            tensors[node.output] = node.call(layer, tensors)
-            layer.set_weights([np.array(value) for value in node.layer.get_weights()])
-    outputs = keras.tree.map_structure(lambda tensor: tensors[id(tensor)], graph.outputs_struct)
-    return read(keras.Model(inputs, outputs, name=graph.model.name))
+            return tensors[node.inputs[0]]
+        if node.output not in by_input:
+            return copies.call(node, tensors)
+        if id(node.layer) in absorbed:
+            return node.call(absorbed[id(node.layer)], tensors)
+        layer, output = _absorbed(node, by_input[node.output], tensors)
+        absorbed[id(node.layer)] = layer
+        return output
+
+    return read(rebuilt(graph, visit))
 
 
-def _absorbed(node: Node, norm: Node, tensors: dict[int, Any]) -> Any:
-    """The output of a new compute layer that does what two did."""
+def _check_shared(norms: list[Node], graph: Graph) -> None:
+    """Refuses a layer of several calls that BatchNormalization follows in different ways."""
+    producers = graph.producers()
+    found: dict[int, set[int]] = {}
+    for norm in norms:
+        found.setdefault(id(producers[norm.inputs[0]].layer), set()).add(id(norm.layer))
+    for node in graph.nodes:
+        followed = found.get(id(node.layer))
+        reading = {id(reader.layer) for reader in graph.consumers()[node.output]}
+        if followed is not None and followed != reading:
+            raise UnsupportedModelError(
+                f"layer {node.name!r} is called several times and has other BatchNormalization "
+                "behind each call, which can not be folded into one kernel; scheme "
+                "'fixed_point' needs a layer for each call"
+            )
+
+
+def _absorbed(node: Node, norm: Node, tensors: Tensors) -> tuple[Any, Any]:
+    """A new compute layer that does what two did, and its output."""
     old = node.layer
     layer = type(old).from_config({**old.get_config(), "use_bias": True})
     output = node.call(layer, tensors)
@@ -57,7 +74,7 @@ def _absorbed(node: Node, norm: Node, tensors: dict[int, Any]) -> Any:
     kernel = from_matrix(old, to_matrix(old, _exact(old.kernel)) * factor)
     bias = 0.0 if old.bias is None else _exact(old.bias)
     layer.set_weights([kernel.astype(np.float32), (bias * factor + offset).astype(np.float32)])
-    return output
+    return layer, output
 
 
 def _affine(norm: Any) -> tuple[Any, Any]:

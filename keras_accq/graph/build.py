@@ -1,23 +1,28 @@
 """Building the quantized model: the same layers, with quantizers where scale groups begin."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_accq.graph.copied import mapped, new_inputs
 from keras_accq.graph.groups import Group, only_narrow, softmax_layer_name
 from keras_accq.graph.nodes import Graph, Node
 from keras_accq.graph.supported import Kind, has_softmax, kind
 from keras_accq.layers import (
     ActivationQuantizer,
+    QuantizedConv1D,
     QuantizedConv2D,
     QuantizedConv2DTranspose,
     QuantizedDense,
     QuantizedDepthwiseConv2D,
+    QuantizedPReLU,
 )
 from keras_accq.widths import GroupWidths, LayerWidths
 
 _QUANTIZED: dict[type, Any] = {
+    keras.layers.Conv1D: QuantizedConv1D,
     keras.layers.Conv2D: QuantizedConv2D,
     keras.layers.Conv2DTranspose: QuantizedConv2DTranspose,
     keras.layers.DepthwiseConv2D: QuantizedDepthwiseConv2D,
@@ -59,7 +64,7 @@ class Builder:
         taken = {node.name for node in (*graph.inputs, *graph.nodes)}
         for group, chosen in zip(groups, widths, strict=True):
             self._layers.update(chosen.layers)
-            quantizer = self._quantizer(chosen, _free_name(f"{group.name}_quantizer", taken))
+            quantizer = self._quantizer(chosen, free_name(f"{group.name}_quantizer", taken))
             self._quantizers[id(group)] = quantizer
             if chosen.range is not None:
                 self._ranges.append((quantizer, chosen.range))
@@ -73,15 +78,12 @@ class Builder:
         # same ones where nothing else reads them.
         self._tensors: dict[int, Any] = {}
         self._narrow: dict[int, Any] = {}
-        self._rebuilt: list[tuple[Node, Any]] = []
+        # The new layers by the id of the old, with the first node of each.
+        self._rebuilt: dict[int, tuple[Node, Any]] = {}
 
     def build(self) -> keras.Model:
-        for node in self._graph.inputs:
-            tensor = self._graph.tensors[node.output]
-            self._tensors[node.output] = keras.Input(
-                batch_shape=tensor.shape, dtype=tensor.dtype, name=node.name
-            )
-        inputs = self._mapped(self._graph.inputs_struct)
+        self._tensors = new_inputs(self._graph)
+        inputs = mapped(self._graph.inputs_struct, self._tensors)
         for node in self._graph.inputs:
             self._quantize(node.output)
         for node in self._graph.nodes:
@@ -89,30 +91,27 @@ class Builder:
                 self._add_compute(node)
             else:
                 self._add_other(node)
-        model = keras.Model(
-            inputs, self._mapped(self._graph.outputs_struct), name=self._graph.model.name
-        )
+        outputs = mapped(self._graph.outputs_struct, self._tensors)
+        model = keras.Model(inputs, outputs, name=self._graph.model.name)
         for quantizer, (low, high) in self._ranges:
             quantizer.set_range(low, high)
-        for node, layer in self._rebuilt:
+        for node, layer in self._rebuilt.values():
             self._copy_weights(node, layer)
         return model
 
     def _add_compute(self, node: Node) -> None:
-        layer = self._quantized(node)
-        self._rebuilt.append((node, layer))
+        layer = self._new(node, self._quantized)
         tensors = self._tensors
         if node.name in self._narrow_readers:
             tensors = {key: self._narrowed(key) for key in node.inputs}
         self._tensors[node.output] = node.call(layer, tensors)
         self._quantize(node.output)
         if has_softmax(node.layer):
-            softmax = keras.layers.Softmax(name=_free_name(softmax_layer_name(node), self._taken))
+            softmax = keras.layers.Softmax(name=free_name(softmax_layer_name(node), self._taken))
             self._tensors[node.output] = softmax(self._tensors[node.output])
 
     def _add_other(self, node: Node) -> None:
-        layer = type(node.layer).from_config(node.layer.get_config())
-        self._rebuilt.append((node, layer))
+        layer = self._new(node, _replacement)
         self._tensors[node.output] = node.call(layer, self._tensors)
         if kind(node.layer) is Kind.AVERAGE:
             # Averages are new values on the old grid; `_narrowed` clamps them where need be.
@@ -122,6 +121,12 @@ class Builder:
             self._quantize(node.output)
         elif node.output in self._group_of and all(key in self._narrow for key in node.inputs):
             self._narrow[node.output] = self._tensors[node.output]
+
+    def _new(self, node: Node, make: Callable[[Node], Any]) -> Any:
+        """The layer that takes the place of a node's: one, however often it is called."""
+        if id(node.layer) not in self._rebuilt:
+            self._rebuilt[id(node.layer)] = node, make(node)
+        return self._rebuilt[id(node.layer)][1]
 
     def _quantize(self, key: int) -> None:
         """Quantizes a tensor that gives its group the range, if it is one."""
@@ -180,11 +185,15 @@ class Builder:
         elif node.layer.weights:
             layer.set_weights([np.array(value) for value in node.layer.get_weights()])
 
-    def _mapped(self, struct: Any) -> Any:
-        return keras.tree.map_structure(lambda tensor: self._tensors[id(tensor)], struct)
+
+def _replacement(node: Node) -> Any:
+    """What a layer without dot products becomes."""
+    kept = type(node.layer)
+    new = QuantizedPReLU if kept is keras.layers.PReLU else kept
+    return new.from_config(node.layer.get_config())
 
 
-def _free_name(wanted: str, taken: set[str]) -> str:
+def free_name(wanted: str, taken: set[str]) -> str:
     """`wanted`, or with a number if a layer has that name; it is then taken."""
     name, number = wanted, 1
     while name in taken:

@@ -2,7 +2,9 @@
 
 In a chain such as Conv2D -> BatchNormalization -> ReLU or Add -> ReLU only the last tensor exists
 as integers, unless an inner one has another reader. Pooling, padding and reshaping hand their
-input's scale through, Concatenate has one for all its tensors, and Softmax has a fixed one.
+input's scale through, Concatenate has one for all its tensors, and Softmax, sigmoid and tanh have
+fixed ones. All tensors that one compute layer reads share one scale too: its operand's range spans
+the values of all its calls, and with its one set of biases it has one accumulator's unit.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +12,7 @@ from dataclasses import dataclass, field
 import keras
 
 from keras_accq.graph.nodes import Graph, Node
-from keras_accq.graph.supported import Kind, has_relu, has_softmax, kind
+from keras_accq.graph.supported import Kind, fixed_range, has_relu, has_softmax, kind, refusal
 
 # Clamping to N bits and these layers can change places, so a tensor that only clamped operands
 # are made of is clamped once, where it is made.
@@ -25,7 +27,7 @@ class Group:
         name: Of the layer that makes the first tensor, for messages and the quantizer's name.
         sources: Nodes whose outputs are quantized: they give the range. Inputs included.
         tensors: Keys of all tensors of the group.
-        readers: Compute nodes that take a tensor of the group.
+        readers: Compute nodes that take a tensor of the group; one of each layer.
     """
 
     name: str
@@ -36,6 +38,11 @@ class Group:
     def never_negative(self) -> bool:
         """Whether the values come from ReLUs."""
         return all(has_relu(node.layer) for node in self.sources)
+
+    @property
+    def fixed_range(self) -> tuple[float, float] | None:
+        """The real values of -128 and 127, where TFLite prescribes the grid."""
+        return fixed_range(self.sources[0].layer)
 
     def is_data(self) -> bool:
         """Whether the values are the model's inputs, rescaled at most."""
@@ -49,15 +56,24 @@ def find(graph: Graph) -> list[Group]:
     """The scale groups of a supported model, in topological order.
 
     A compute layer with a softmax of its own is taken without: its output is the logits.
+
+    Raises:
+        UnsupportedModelError: Tensors that must share a scale and have different fixed ones.
     """
     consumers, outputs = graph.consumers(), graph.outputs()
     group_of: dict[int, Group] = {}
     groups: list[Group] = []
+    # A tensor that each compute layer reads.
+    read_by: dict[int, int] = {}
     for node in (*graph.inputs, *graph.nodes):
         node_kind = kind(node.layer)
-        for key in node.inputs:
-            if node_kind is Kind.COMPUTE and node not in group_of[key].readers:
-                group_of[key].readers.append(node)
+        if node_kind is Kind.COMPUTE:
+            taken = group_of[node.inputs[0]]
+            if id(node.layer) in read_by:
+                _merge([group_of[read_by[id(node.layer)]], taken], groups, group_of)
+            else:
+                read_by[id(node.layer)] = node.inputs[0]
+                taken.readers.append(node)
         if node_kind is Kind.SOFTMAX:
             continue
         if node_kind in (Kind.PASS, Kind.AVERAGE):
@@ -67,11 +83,26 @@ def find(graph: Graph) -> list[Group]:
         else:
             if node.output not in outputs and _is_fused(node, consumers[node.output]):
                 continue
-            group = Group(node.name, [node])
+            group = Group(node.label, [node])
             groups.append(group)
         group.tensors.add(node.output)
         group_of[node.output] = group
+    for group in groups:
+        _check_fixed(group, graph)
     return groups
+
+
+def _check_fixed(group: Group, graph: Graph) -> None:
+    ranges = {fixed_range(node.layer) for node in group.sources}
+    if len(ranges) == 1:
+        return
+    fixed = [node for node in group.sources if fixed_range(node.layer) is not None]
+    reason = (
+        f"has a fixed scale, and shares it with {', '.join(n.name for n in group.sources)} where "
+        "they are concatenated, or read by one shared layer; expected a layer between, such as a "
+        "Conv2D of kernel size 1, or another activation"
+    )
+    raise refusal(graph, [(node.name, reason) for node in fixed])
 
 
 def _is_fused(node: Node, readers: list[Node]) -> bool:
@@ -82,8 +113,10 @@ def _is_fused(node: Node, readers: list[Node]) -> bool:
         (None, Kind.RESCALING),  # an input
         (Kind.COMPUTE, Kind.BATCH_NORM),
         (Kind.COMPUTE, Kind.RELU),
+        (Kind.COMPUTE, Kind.HARD_SIGMOID),
         (Kind.BATCH_NORM, Kind.RELU),
-        (Kind.ADD, Kind.RELU),
+        (Kind.BATCH_NORM, Kind.HARD_SIGMOID),
+        (Kind.ARITHMETIC, Kind.RELU),
     }
 
 
@@ -95,7 +128,7 @@ def _merge(parts: list[Group], groups: list[Group], group_of: dict[int, Group]) 
         groups.remove(part)
         kept.sources += part.sources
         kept.tensors |= part.tensors
-        kept.readers += [node for node in part.readers if node not in kept.readers]
+        kept.readers += part.readers
         group_of.update(dict.fromkeys(part.tensors, kept))
     return kept
 

@@ -1,7 +1,7 @@
 """A Keras 3 Sequential or Functional model as nodes in topological order."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -19,6 +19,7 @@ class Node:
         outputs: Keys of the tensors it makes.
         call: Calls a layer as this node calls its own: given the layer and a mapping from keys to
             new tensors.
+        number: Which of the layer's calls in the model it is, from 1 on.
     """
 
     layer: Any
@@ -26,9 +27,25 @@ class Node:
     outputs: tuple[int, ...]
     call: Callable[[Any, Mapping[int, Any]], Any]
 
+    number: int = 1
+
     @property
     def name(self) -> str:
+        """The layer's name."""
         return str(self.layer.name)
+
+    @property
+    def label(self) -> str:
+        """A name for this call: the layer's, with a number from the second on."""
+        return self.name if self.number == 1 else f"{self.name}.call{self.number}"
+
+    def with_arguments(self, **given: Any) -> "Node":
+        """The same call with other keyword arguments."""
+
+        def call(layer: Any, tensors: Mapping[int, Any]) -> Any:
+            return self.call(lambda *args, **kwargs: layer(*args, **{**kwargs, **given}), tensors)
+
+        return replace(self, call=call)
 
     @property
     def output(self) -> int:
@@ -87,13 +104,16 @@ def read(model: Any) -> Graph:
     tensors: dict[int, Any] = {}
     inputs: list[Node] = []
     nodes: list[Node] = []
+    calls: dict[int, int] = {}
     for keras_node in ordered:
         tensors.update((id(tensor), tensor) for tensor in keras_node.output_tensors)
+        calls[id(keras_node.operation)] = calls.get(id(keras_node.operation), 0) + 1
         node = Node(
             keras_node.operation,
             tuple(id(tensor) for tensor in keras_node.input_tensors),
             tuple(id(tensor) for tensor in keras_node.output_tensors),
             _caller(keras_node.arguments),
+            calls[id(keras_node.operation)],
         )
         (inputs if keras_node.is_input else nodes).append(node)
     return Graph(
@@ -104,6 +124,43 @@ def read(model: Any) -> Graph:
         functional._inputs_struct,
         functional._outputs_struct,
     )
+
+
+def matching(graph: Graph, other: Graph, skip: type) -> dict[int, int]:
+    """The keys of tensors of `graph` that layers of the same names made in the same way in `other`.
+
+    Args:
+        graph: A model.
+        other: A model with further layers in it.
+        skip: The class of those.
+
+    Returns:
+        By the key in `other`, that in `graph`.
+    """
+    numbers: dict[Any, int] = {}
+
+    def numbered(nodes: Graph) -> dict[int, int]:
+        found: dict[int, int] = {}
+        for node in (*nodes.inputs, *nodes.nodes):
+            if isinstance(node.layer, skip):
+                found[node.output] = found[node.inputs[0]]
+            else:
+                made = node.name, tuple(found[key] for key in node.inputs)
+                found[node.output] = numbers.setdefault(made, len(numbers))
+        return found
+
+    keys = {number: key for key, number in numbered(graph).items()}
+    return {key: keys[number] for key, number in numbered(other).items() if number in keys}
+
+
+def argument(node: Node, tensors: Mapping[int, Any]) -> Any:
+    """What a node's layer is given, as its first argument.
+
+    Args:
+        node: The node.
+        tensors: By the keys of its inputs.
+    """
+    return node.call(lambda *args, **kwargs: args[0] if args else kwargs["inputs"], tensors)
 
 
 def _caller(arguments: Any) -> Callable[[Any, Mapping[int, Any]], Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_accq.errors import UnsupportedModelError
 from keras_accq.graph.nodes import Graph, Node
-from keras_accq.layers import ActivationQuantizer, QuantizedWeights
+from keras_accq.layers import ActivationQuantizer, QuantizedPReLU, QuantizedWeights
 from keras_accq.transposed import tflite_padding
 
 
@@ -19,7 +19,10 @@ class Kind(Enum):
     COMPUTE = "dot products; a new scale"
     BATCH_NORM = "folded into the layer before it"
     RELU = "fused into the layer before it; a new scale"
-    ADD = "sums on a new scale"
+    ARITHMETIC = "sums, differences or products of two tensors on a new scale"
+    FUNCTION = "a function of each value; a new scale"
+    GATE = "a function of each value; a fixed scale"
+    HARD_SIGMOID = "folded into the layer before it; a fixed scale"
     CONCATENATE = "one scale for inputs and output"
     PASS = "values and scale of its input"
     AVERAGE = "scale of its input, new values"
@@ -29,56 +32,96 @@ class Kind(Enum):
 
 
 _COMPUTE = (
+    keras.layers.Conv1D,
     keras.layers.Conv2D,
     keras.layers.DepthwiseConv2D,
     keras.layers.Conv2DTranspose,
     keras.layers.Dense,
 )
 _PASS = (
+    keras.layers.MaxPooling1D,
     keras.layers.MaxPooling2D,
+    keras.layers.GlobalMaxPooling1D,
     keras.layers.GlobalMaxPooling2D,
     keras.layers.Flatten,
     keras.layers.Reshape,
+    keras.layers.Permute,
+    keras.layers.ZeroPadding1D,
     keras.layers.ZeroPadding2D,
+    keras.layers.Cropping1D,
+    keras.layers.Cropping2D,
+    keras.layers.UpSampling1D,
+    keras.layers.UpSampling2D,
     keras.layers.Dropout,
 )
+_ARITHMETIC = (keras.layers.Add, keras.layers.Subtract, keras.layers.Multiply)
 _KINDS: dict[type, Kind] = {
     **dict.fromkeys(_COMPUTE, Kind.COMPUTE),
     **dict.fromkeys(_PASS, Kind.PASS),
+    **dict.fromkeys(_ARITHMETIC, Kind.ARITHMETIC),
     keras.layers.BatchNormalization: Kind.BATCH_NORM,
     keras.layers.ReLU: Kind.RELU,
-    keras.layers.Add: Kind.ADD,
+    keras.layers.LeakyReLU: Kind.FUNCTION,
+    keras.layers.PReLU: Kind.FUNCTION,
+    QuantizedPReLU: Kind.FUNCTION,
     keras.layers.Concatenate: Kind.CONCATENATE,
+    keras.layers.AveragePooling1D: Kind.AVERAGE,
     keras.layers.AveragePooling2D: Kind.AVERAGE,
+    keras.layers.GlobalAveragePooling1D: Kind.GLOBAL_AVERAGE,
     keras.layers.GlobalAveragePooling2D: Kind.GLOBAL_AVERAGE,
     keras.layers.Softmax: Kind.SOFTMAX,
     keras.layers.Rescaling: Kind.RESCALING,
 }
+# `expand` writes further ones out in these.
 _ACTIVATIONS: dict[Any, Kind] = {
     keras.activations.linear: Kind.PASS,
     keras.activations.relu: Kind.RELU,
     keras.activations.relu6: Kind.RELU,
+    keras.activations.hard_silu: Kind.FUNCTION,
+    keras.activations.gelu: Kind.FUNCTION,
+    keras.activations.sigmoid: Kind.GATE,
+    keras.activations.tanh: Kind.GATE,
+    keras.activations.hard_sigmoid: Kind.HARD_SIGMOID,
     keras.activations.softmax: Kind.SOFTMAX,
 }
+# The real values of -128 and 127 on the grids that TFLite prescribes (hard_sigmoid has sigmoid's).
+_FIXED_RANGES: dict[Any, tuple[float, float]] = {
+    keras.activations.sigmoid: (0.0, 255 / 256),
+    keras.activations.hard_sigmoid: (0.0, 255 / 256),
+    keras.activations.tanh: (-1.0, 127 / 128),
+}
+# What a compute layer can have as its own last step.
+FUSED_ACTIVATIONS = (
+    keras.activations.linear,
+    keras.activations.relu,
+    keras.activations.relu6,
+    keras.activations.softmax,
+)
+# Multiplied with the values by an integer on a free scale.
+_SLOPES = (keras.layers.LeakyReLU, keras.layers.PReLU)
 
 
 def kind(layer: Any) -> Kind | None:
     """How a layer treats scales, or None for an unsupported one (`layer_problem` says why)."""
     if type(layer) is keras.layers.Activation:
         return _ACTIVATIONS.get(layer.activation)
-    if type(layer) is keras.layers.AveragePooling2D and averages_all(layer):
+    if type(layer) in _AVERAGES and averages_all(layer):
         return Kind.GLOBAL_AVERAGE
     # Exact types: what a subclass computes is not known.
     return _KINDS.get(type(layer))
 
 
+_AVERAGES = (keras.layers.AveragePooling1D, keras.layers.AveragePooling2D)
+
+
 def averages_all(layer: Any) -> bool:
-    """Whether an AveragePooling2D averages its whole input, as a GlobalAveragePooling2D does.
+    """Whether an average pooling averages its whole input, as a global one does.
 
     Averages of many values span far less than the values: on a scale of their own they lose less.
     TFLite's MEAN changes the scale, its AVERAGE_POOL_2D does not.
     """
-    return layer.padding == "valid" and tuple(layer.input.shape[1:3]) == tuple(layer.pool_size)
+    shapes = {tuple(call.input_tensors[0].shape[1:-1]) for call in layer._inbound_nodes}
+    return layer.padding == "valid" and shapes == {tuple(layer.pool_size)}
 
 
 def has_relu(layer: Any) -> bool:
@@ -94,8 +137,45 @@ def has_softmax(layer: Any) -> bool:
     return kind(layer) is Kind.COMPUTE and layer.activation is keras.activations.softmax
 
 
+def fixed_range(layer: Any) -> tuple[float, float] | None:
+    """The real values of -128 and 127 in a layer's output, where TFLite prescribes its grid."""
+    if type(layer) is keras.layers.Activation:
+        return _FIXED_RANGES.get(layer.activation)
+    return None
+
+
+def check_fixed_point(graph: Graph) -> None:
+    """Refuses layers whose files hold a scale that is no power of two.
+
+    Raises:
+        UnsupportedModelError: Listing them.
+    """
+    found = [
+        (
+            node.name,
+            "has a factor that is no power of two; expected another activation, or scheme='free'",
+        )
+        for node in graph.nodes
+        if kind(node.layer) is Kind.HARD_SIGMOID or isinstance(node.layer, _SLOPES)
+    ]
+    if found:
+        raise refusal(graph, found)
+
+
+def refusal(graph: Graph, found: list[tuple[str, str]]) -> UnsupportedModelError:
+    """The error that lists pairs of layer name and reason."""
+    listed = "\n".join(f"  {name}: {reason}" for name, reason in found)
+    return UnsupportedModelError(
+        f"model {graph.model.name!r} can not be quantized, because of {len(found)} of its "
+        f"layers:\n{listed}"
+    )
+
+
 def check(graph: Graph) -> None:
     """Refuses a model that can not be quantized.
+
+    Args:
+        graph: As `expand` gives it.
 
     Raises:
         UnsupportedModelError: The text lists all layers that are the reason.
@@ -103,15 +183,11 @@ def check(graph: Graph) -> None:
     """
     found = problems(graph)
     if found:
-        listed = "\n".join(f"  {name}: {reason}" for name, reason in found)
-        raise UnsupportedModelError(
-            f"model {graph.model.name!r} can not be quantized, because of {len(found)} of its "
-            f"layers:\n{listed}"
-        )
+        raise refusal(graph, found)
     if not any(kind(node.layer) is Kind.COMPUTE for node in graph.nodes):
         raise UnsupportedModelError(
-            f"model {graph.model.name!r} has no layer to quantize; expected at least one Conv2D, "
-            "DepthwiseConv2D, Conv2DTranspose or Dense"
+            f"model {graph.model.name!r} has no layer to quantize; expected at least one Conv1D, "
+            "Conv2D, DepthwiseConv2D, Conv2DTranspose or Dense"
         )
     bad = [
         f"{node.name}: {variable.name}"
@@ -126,14 +202,9 @@ def check(graph: Graph) -> None:
 def problems(graph: Graph) -> list[tuple[str, str]]:
     """Everything that keeps the model from being quantized: pairs of layer name and reason."""
     consumers, producers, outputs = graph.consumers(), graph.producers(), graph.outputs()
-    calls: dict[int, int] = {}
-    for node in graph.nodes:
-        calls[id(node.layer)] = calls.get(id(node.layer), 0) + 1
     found = []
     for node in graph.nodes:
-        reason = _layer_problem(node.layer)
-        if reason is None and calls[id(node.layer)] > 1:
-            reason = f"is called {calls[id(node.layer)]} times; give each call a layer of its own"
+        reason = layer_problem(node.layer)
         if reason is None:
             reason = _place_problem(node, graph, consumers, producers, outputs)
         if reason is not None and (node.name, reason) not in found:
@@ -141,21 +212,17 @@ def problems(graph: Graph) -> list[tuple[str, str]]:
     return found
 
 
-def _layer_problem(layer: Any) -> str | None:
+def layer_problem(layer: Any) -> str | None:
+    """Why a layer can not be quantized wherever it stands; None if it can."""
     described = type(layer).__name__
     if isinstance(layer, (QuantizedWeights, ActivationQuantizer)):
         return f"{described} is quantized already; pass the float model"
-    if isinstance(layer, keras.Model):
-        return f"{described} is a nested model; call its layers directly"
     if not isinstance(layer, keras.layers.Layer):
         return f"{described} is an operation; use a layer (keras.layers.Add() for x + y)"
     layer_kind = kind(layer)
     if layer_kind is None:
         if type(layer) is keras.layers.Activation:
-            return (
-                f"activation {_activation_name(layer.activation)!r}; expected linear, relu, relu6 "
-                "or softmax"
-            )
+            return _activation_problem(layer)
         base = next((b.__name__ for b in _KINDS if isinstance(layer, b)), None)
         return f"{described} is not supported" + (f" (a subclass of {base})" if base else "")
     if getattr(layer, "data_format", "channels_last") == "channels_first":
@@ -168,24 +235,26 @@ def _layer_problem(layer: Any) -> str | None:
         Kind.SOFTMAX: _softmax_problem,
         Kind.RESCALING: _rescaling_problem,
         Kind.BATCH_NORM: _batch_norm_problem,
+        Kind.PASS: _pass_problem,
     }.get(layer_kind)
     return None if check is None else check(layer)
 
 
-def _activation_name(activation: Any) -> str:
-    return str(getattr(activation, "__name__", activation))
+def _activation_problem(layer: Any) -> str:
+    name = getattr(layer.activation, "__name__", layer.activation)
+    return (
+        f"activation {name!r}; expected linear, relu, relu6, leaky_relu, sigmoid, hard_sigmoid, "
+        "silu, hard_silu, gelu, tanh or softmax"
+    )
 
 
 def _compute_problem(layer: Any) -> str | None:
-    if _ACTIVATIONS.get(layer.activation) is None:
-        return (
-            f"activation {_activation_name(layer.activation)!r}; expected linear, relu, relu6 or "
-            "softmax"
-        )
+    if layer.activation not in FUSED_ACTIVATIONS:
+        return _activation_problem(layer)
     if getattr(layer, "lora_enabled", False):
         return "has LoRA weights; merge them first"
-    if type(layer) is keras.layers.Dense and len(layer.input.shape) != 2:
-        return f"takes inputs of shape {layer.input.shape}; expected (batch, features)"
+    if getattr(layer, "padding", None) == "causal":
+        return "padding 'causal'; expected 'valid' behind ZeroPadding1D((kernel_size - 1, 0))"
     if type(layer) is keras.layers.Conv2DTranspose:
         return _transposed_problem(layer)
     return None
@@ -198,6 +267,15 @@ def _transposed_problem(layer: Any) -> str | None:
         tflite_padding(layer.kernel_size, layer.strides, layer.padding, layer.output_padding)
     except ValueError as error:
         return str(error)
+    return None
+
+
+def _pass_problem(layer: Any) -> str | None:
+    if type(layer) is keras.layers.UpSampling2D and layer.interpolation != "nearest":
+        return (
+            f"interpolation {layer.interpolation!r}; expected 'nearest', or a Conv2DTranspose "
+            "(LiteRT's int8 interpolation rounds in ways of its own)"
+        )
     return None
 
 
@@ -224,7 +302,7 @@ def _rescaling_problem(layer: Any) -> str | None:
 
 
 def _batch_norm_problem(layer: Any) -> str | None:
-    rank = len(layer.input.shape)
+    rank = layer.input_spec.ndim
     axis = layer.axis if isinstance(layer.axis, int) else list(layer.axis)
     return None if axis in (-1, rank - 1) else f"axis {axis}; expected the last"
 
@@ -239,24 +317,13 @@ def _place_problem(
     """What is wrong with a supported layer because of its neighbours."""
     node_kind = kind(node.layer)
     before = [producers[key] for key in node.inputs]
-    if node_kind is Kind.BATCH_NORM:
-        alone = len(consumers[node.inputs[0]]) == 1 and node.inputs[0] not in outputs
-        linear = (
-            kind(before[0].layer) is Kind.COMPUTE
-            and before[0].layer.activation is keras.activations.linear
-        )
-        if not (alone and linear):
-            return (
-                "BatchNormalization must be the only reader of a Conv2D, DepthwiseConv2D, "
-                "Conv2DTranspose or Dense without activation; it reads "
-                f"{before[0].name!r}"
-            )
     if node_kind is Kind.RESCALING:
         alone = len(consumers[node.inputs[0]]) == 1 and node.inputs[0] not in outputs
         if before[0] not in graph.inputs or not alone:
             return "Rescaling must be the only reader of one of the model's inputs"
-    if node_kind is Kind.ADD and len(node.inputs) != 2:
-        return f"Add of {len(node.inputs)} tensors; expected 2 (chain several)"
+    if node_kind is Kind.ARITHMETIC and len(node.inputs) != 2:
+        described = type(node.layer).__name__
+        return f"{described} of {len(node.inputs)} tensors; expected 2 (chain several)"
     if (node_kind is Kind.SOFTMAX or has_softmax(node.layer)) and (
         consumers[node.output] or node.output not in outputs
     ):

@@ -17,6 +17,14 @@ class QuantizedConv2D(QuantizedWeights, keras.layers.Conv2D):
 
 
 @keras.saving.register_keras_serializable(package="keras_accq")
+class QuantizedConv1D(QuantizedWeights, keras.layers.Conv1D):
+    """`keras.layers.Conv1D` whose dot products fit an accumulator; see `QuantizedWeights`."""
+
+    def call(self, inputs: Any) -> Any:
+        return self._finish(self.convolution_op(inputs, self._fake_quantized_kernel()))
+
+
+@keras.saving.register_keras_serializable(package="keras_accq")
 class QuantizedDepthwiseConv2D(QuantizedWeights, keras.layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D` whose dot products fit an accumulator."""
 

@@ -183,7 +183,7 @@ class _Search:
         group, settings = self._plan.groups[index], self._plan.settings
         measurement = self._plan.measurements[index]
         readers = [settings[node.name] for node in group.readers if not settings[node.name].exclude]
-        if not readers or measurement is None:
+        if not readers or measurement is None or group.fixed_range is not None:
             return []
         fixed = id(group) in self._plan.input_ranges
         found: list[tuple[str, Callable[[GroupWidths], GroupWidths | None]]] = []

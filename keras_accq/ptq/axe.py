@@ -13,8 +13,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_accq.graph.nodes import Graph, Node, read
-from keras_accq.layers import QuantizedWeights
+from keras_accq.graph.nodes import Graph, Node, matching, read
+from keras_accq.layers import ActivationQuantizer, QuantizedWeights
 from keras_accq.ptq.data import RepeatableData
 from keras_accq.ptq.geometry import Geometry
 from keras_accq.ptq.gram import Gram
@@ -48,10 +48,10 @@ def post_train(
 
 
 def _passes(quantized: Graph, names: Collection[str] | None) -> list[list[Node]]:
-    """Layers to solve, in topological order; those that read one tensor together."""
+    """First calls of layers to solve, in topological order; those that read one tensor together."""
     found: dict[int, list[Node]] = {}
     for node in quantized.nodes:
-        if names is not None and node.name not in names:
+        if node.number > 1 or (names is not None and node.name not in names):
             continue
         if isinstance(node.layer, QuantizedWeights) and isinstance(node.layer.method, AXE):
             found.setdefault(node.inputs[0], []).append(node)
@@ -62,13 +62,22 @@ class _Pass:
     """The layers that read one tensor: gathers their moments, solves them, writes the integers."""
 
     def __init__(self, graph: Graph, quantized: Graph, nodes: list[Node]) -> None:
-        by_name = {node.name: node for node in graph.nodes}
+        by_name = {node.name: node for node in reversed(graph.nodes)}
         consumers = graph.consumers()
+        # What each layer reads, in all its calls.
+        self._read = [
+            list(dict.fromkeys(n.inputs[0] for n in quantized.nodes if n.layer is node.layer))
+            for node in nodes
+        ]
+        self._keys = list(dict.fromkeys(key for keys in self._read for key in keys))
+        floats = matching(graph, quantized, ActivationQuantizer)
         # Built on the models' own symbolic tensors: none of their layers is called anew.
         self._float_probe = keras.Model(
-            graph.inputs_struct, graph.tensors[by_name[nodes[0].name].inputs[0]]
+            graph.inputs_struct, [graph.tensors[floats[key]] for key in self._keys]
         )
-        self._probe = keras.Model(quantized.inputs_struct, quantized.tensors[nodes[0].inputs[0]])
+        self._probe = keras.Model(
+            quantized.inputs_struct, [quantized.tensors[key] for key in self._keys]
+        )
         layers = {node.name: node.layer for node in quantized.nodes}
         self._layers = [
             _Layer(
@@ -81,10 +90,13 @@ class _Pass:
 
     def run(self, data: RepeatableData) -> None:
         for batch in data:
-            inputs = _numpy(self._probe(batch, training=False))
-            floats = _numpy(self._float_probe(batch, training=False))
-            for layer in self._layers:
-                layer.gather(inputs, floats)
+            inputs, floats = (
+                dict(zip(self._keys, map(_numpy, probe(batch, training=False)), strict=True))
+                for probe in (self._probe, self._float_probe)
+            )
+            for layer, keys in zip(self._layers, self._read, strict=True):
+                for key in keys:
+                    layer.gather(inputs[key], floats[key])
         for layer in self._layers:
             layer.settle()
 

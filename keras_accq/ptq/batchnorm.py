@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_accq.graph.expand import expand
 from keras_accq.graph.nodes import Graph, Node, read
 from keras_accq.ptq.data import RepeatableData
 from keras_accq.ptq.moments import Moments, channel_moments
@@ -16,7 +17,8 @@ def reestimate_batchnorm(
     """Sets the moving means and variances of a quantized model's BatchNormalization, in place.
 
     Layer by layer, in topological order, to the exact mean and variance of all calibration data,
-    while all layers before are quantized and set.
+    while all layers before are quantized and set. A layer that is called several times stays as it
+    is.
 
     With the float model they are not replaced but moved, by the change that quantization made: the
     mean by the difference of the two models' means, the variance by the quotient of their
@@ -38,7 +40,7 @@ def reestimate_batchnorm(
     nodes = _norms(graph)
     if not nodes:
         return
-    before = None if model is None else _float_moments(read(model), nodes, data)
+    before = None if model is None else _float_moments(expand(model), nodes, data)
     for i, node in enumerate(nodes):
         (now,) = channel_moments(graph, [(node.name, graph.tensors[node.inputs[0]])], data)
         layer = node.layer
@@ -57,7 +59,11 @@ def reestimate_batchnorm(
 
 
 def _norms(graph: Graph) -> list[Node]:
-    return [node for node in graph.nodes if isinstance(node.layer, keras.layers.BatchNormalization)]
+    norms = [
+        node for node in graph.nodes if isinstance(node.layer, keras.layers.BatchNormalization)
+    ]
+    shared = {node.name for node in norms if node.number > 1}
+    return [node for node in norms if node.name not in shared]
 
 
 def _float_moments(floats: Graph, nodes: list[Node], data: RepeatableData) -> list[Moments]:

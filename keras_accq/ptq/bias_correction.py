@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_accq.calibration import before_activation
+from keras_accq.graph.expand import expand
 from keras_accq.graph.nodes import Graph, Node, read
 from keras_accq.graph.offsets import add_offset
 from keras_accq.graph.supported import Kind, check, kind
@@ -24,7 +25,7 @@ def correct_biases(qmodel: keras.Model, model: keras.Model, calibration_data: An
     before it are quantized and corrected, before any activation and after BatchNormalization. The
     bias takes the difference, or BatchNormalization's moving mean (beta where gamma is 0), so that
     training afterwards, which takes means from batches, starts from what it did before. A layer
-    with nothing to take it stays as it is.
+    with nothing to take it stays as it is, as does one that is called several times.
 
     Args:
         qmodel: A model that `accq.quantize` returned, with all ranges observed.
@@ -35,7 +36,7 @@ def correct_biases(qmodel: keras.Model, model: keras.Model, calibration_data: An
         TypeError, ValueError, UnsupportedModelError: Models that do not belong together, or as
             `quantize`.
     """
-    graph, floats = read(qmodel), read(model)
+    graph, floats = read(qmodel), expand(model)
     check(floats)
     nodes = matching_nodes(graph, floats)
     data = RepeatableData(floats, calibration_data)
@@ -72,7 +73,8 @@ def matching_nodes(graph: Graph, floats: Graph) -> list[tuple[Node, Node]]:
             f"model: expected the float model that {graph.model.name!r} was quantized from; their "
             f"layers {', '.join(different)} differ"
         )
-    return [(node, originals[node.name]) for node in quantized]
+    shared = {node.name for node in quantized if node.number > 1}
+    return [(node, originals[node.name]) for node in quantized if node.name not in shared]
 
 
 def _output(graph: Graph, node: Node) -> Any:

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from keras_accq.calibration import batches
 from keras_accq.graph.copied import copied
-from keras_accq.graph.nodes import Graph, Node, read
+from keras_accq.graph.expand import expand
+from keras_accq.graph.nodes import Graph, Node
 from keras_accq.graph.supported import Kind, check, kind
+from keras_accq.layers.kernels import channels
 from keras_accq.ptq.moments import channel_moments
 
 FloatArray = NDArray[np.float64]
@@ -27,6 +29,8 @@ _SWEEPS = 50
 # The part that the activation has in a measured factor; the reader's weights have the rest.
 _SHARE = 2 / 3
 
+# Other axes may become channels.
+_MIXING = (keras.layers.Reshape, keras.layers.Permute)
 _TYPES = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 
 
@@ -48,7 +52,7 @@ class Pair:
 
     @property
     def channels(self) -> int:
-        return int(self.first.layer.output.shape[-1])
+        return channels(self.first.layer)
 
 
 def equalize(model: keras.Model, calibration_data: Any = None) -> keras.Model:
@@ -79,7 +83,7 @@ def equalize(model: keras.Model, calibration_data: Any = None) -> keras.Model:
     Raises:
         UnsupportedModelError, TypeError, ValueError: As `quantize`.
     """
-    graph = read(model)
+    graph = expand(model)
     check(graph)
     found = pairs(graph)
     if calibration_data is None:
@@ -96,13 +100,19 @@ def equalize(model: keras.Model, calibration_data: Any = None) -> keras.Model:
 def pairs(graph: Graph) -> list[Pair]:
     """The pairs of layers that can be equalized, in topological order of their first."""
     consumers, outputs = graph.consumers(), graph.outputs()
+    # Their weights serve other tensors too.
+    shared = {node.name for node in graph.nodes if node.number > 1}
     found = []
     for first in graph.nodes:
         if type(first.layer) not in _TYPES or not _lets_through(first.layer):
             continue
+        if first.name in shared:
+            continue
         node, norm, tensor = first, None, first.output
         while len(consumers[node.output]) == 1 and node.output not in outputs:
             node = consumers[node.output][0]
+            if node.name in shared:
+                break
             if kind(node.layer) is Kind.COMPUTE:
                 if type(node.layer) in _TYPES:
                     found.append(Pair(first, norm, node, tensor))
@@ -127,9 +137,8 @@ def _lets_through(layer: Any) -> bool:
         if type(layer) is keras.layers.ReLU:
             return layer.max_value is None
         return layer.activation is keras.activations.relu
-    # A Reshape may mix channels.
     return layer_kind in (Kind.AVERAGE, Kind.GLOBAL_AVERAGE) or (
-        layer_kind is Kind.PASS and type(layer) is not keras.layers.Reshape
+        layer_kind is Kind.PASS and type(layer) not in _MIXING
     )
 
 

@@ -38,6 +38,15 @@ class Geometry:
                 layer.padding,
                 int(layer.kernel.shape[-2]) if is_depthwise(layer) else layer.groups,
             )
+        elif isinstance(layer, keras.layers.Conv1D):
+            # An image of height 1.
+            self._window = Window(
+                (1, *layer.kernel_size),
+                (1, *layer.strides),
+                (1, *layer.dilation_rate),
+                layer.padding,
+                layer.groups,
+            )
         elif isinstance(layer, keras.layers.Conv2DTranspose):
             self._window = TransposedWindow(
                 layer.kernel_size, layer.strides, layer.padding, layer.output_padding
@@ -91,4 +100,15 @@ class Geometry:
             numbers *= int(np.prod(self._window.strides))
         step = max(1, _NUMBERS // max(numbers, 1))
         for start in range(0, len(inputs[0]), step):
-            yield tuple(patches(batch[start : start + step], self._window) for batch in inputs)
+            yield tuple(
+                patches(self._as_taken(batch[start : start + step]), self._window)
+                for batch in inputs
+            )
+
+    def _as_taken(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Inputs with the axes that `patches` expects."""
+        if isinstance(self._layer, keras.layers.Conv1D):
+            return batch[:, None]
+        if self._window is None:
+            return batch.reshape(-1, batch.shape[-1])
+        return batch

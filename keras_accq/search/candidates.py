@@ -101,14 +101,15 @@ def candidates(
     constrained = [layer for layer in readers if not layer.excluded]
     excluded = [layer for layer in readers if layer.excluded]
     if not constrained:
-        tensor = _tensor(group.name, fill.MAX_BITS, measurement, settings)
+        tensor = _tensor(group, fill.MAX_BITS, measurement, settings)
         return [Candidate(tensor, tuple(excluded))]
     found: list[Candidate] = []
-    for bits in range(fill.MAX_BITS, fill.MIN_BITS - 1, -1):
+    fewest = fill.MIN_BITS if group.fixed_range is None else fill.MAX_BITS
+    for bits in range(fill.MAX_BITS, fewest - 1, -1):
         filled = [_filled(layer, kernels[layer.name].T, bits, settings) for layer in constrained]
         fitting = [layer for layer in filled if layer is not None]
         if len(fitting) == len(filled) and not any(_as_fine(fitting, wider) for wider in found):
-            tensor = _tensor(group.name, bits, measurement, settings)
+            tensor = _tensor(group, bits, measurement, settings)
             found.append(Candidate(tensor, (*fitting, *excluded)))
     if not found:
         needs = {
@@ -128,8 +129,11 @@ def candidates(
     return found
 
 
-def _tensor(name: str, bits: int, measurement: Measurement, settings: Settings) -> TensorRecipe:
+def _tensor(group: Group, bits: int, measurement: Measurement, settings: Settings) -> TensorRecipe:
     """The grid of N bits with the least squared error; of 8 free bits, the one of all values."""
+    name = group.name
+    if group.fixed_range is not None:
+        return TensorRecipe(name, bits, *group.fixed_range)
     if bits == fill.MAX_BITS and not settings.power_of_two:
         return TensorRecipe(name, bits, min(measurement.low, 0.0), max(measurement.high, 0.0))
     error = fill.input_error(measurement.samples.astype(np.float64), bits, settings.power_of_two)

@@ -21,9 +21,10 @@ import keras_accq
 from keras_accq.calibration import measure
 from keras_accq.errors import SearchInterrupted
 from keras_accq.graph.absorb import absorb_batch_norms
+from keras_accq.graph.expand import expand
 from keras_accq.graph.groups import find
-from keras_accq.graph.nodes import Graph, read
-from keras_accq.graph.supported import Kind, check, kind
+from keras_accq.graph.nodes import Graph
+from keras_accq.graph.supported import Kind, check, check_fixed_point, kind
 from keras_accq.layers.kernels import to_matrix
 from keras_accq.quantize import quantize
 from keras_accq.recipe import SCHEMES, LayerRecipe, Provenance, Recipe
@@ -104,9 +105,10 @@ def search(
     for name, value, expected in (("scheme", scheme, SCHEMES), ("bound", bound, BOUNDS)):
         if value not in expected:
             raise ValueError(f"{name}: expected one of {expected}, received {value!r}")
-    graph = read(model)
+    graph = expand(model)
     check(graph)
     if scheme == "fixed_point":
+        check_fixed_point(graph)
         graph = absorb_batch_norms(graph)
     settings = Settings(acc_bits, scheme, bound, tile)
     layers = layers_to_decide(graph, settings, exclude)
@@ -252,7 +254,7 @@ def layers_to_decide(
     """All compute layers, without widths as yet, in topological order."""
     nodes = [node for node in graph.nodes if kind(node.layer) is Kind.COMPUTE]
     defaults = LayerSettings(settings.acc_bits, None, None, settings.tile, "round")
-    resolved = resolve([node.name for node in nodes], defaults, exclude, None)
+    resolved = resolve(list(dict.fromkeys(node.name for node in nodes)), defaults, exclude, None)
     layers = {}
     for node in nodes:
         shape = tuple(int(size) for size in node.layer.kernel.shape)

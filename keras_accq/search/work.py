@@ -18,8 +18,8 @@ import keras
 import numpy as np
 
 from keras_accq.graph.absorb import absorb_batch_norms
+from keras_accq.graph.expand import expand
 from keras_accq.graph.groups import find
-from keras_accq.graph.nodes import read
 from keras_accq.recipe import Recipe
 from keras_accq.search.trial import Trial
 
@@ -137,7 +137,7 @@ def _evaluator(key: str, common: Common) -> "_Evaluator":
 
 class _Evaluator:
     def __init__(self, common: Common) -> None:
-        graph = read(model_from(common.model))
+        graph = expand(model_from(common.model))
         if common.scheme == "fixed_point":
             graph = absorb_batch_norms(graph)
         self._trial = Trial(graph, find(graph), set(common.excluded))

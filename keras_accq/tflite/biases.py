@@ -31,12 +31,19 @@ def round_biases(qmodel: keras.Model) -> None:
     traced(graph, exporter, 1)
     expected = {op.name: op for op in exporter.ops}
     consumers = graph.consumers()
+    done: set[tuple[int, ...]] = set()
     for node in graph.nodes:
-        if node.name in expected:
-            _round(node, consumers[node.output], expected[node.name])
+        if node.label not in expected:
+            continue
+        readers = consumers[node.output]
+        # Several calls of one layer have one bias, in one unit.
+        owners = id(node.layer), *(id(reader.layer) for reader in readers)
+        if owners not in done:
+            _round(node, readers, expected[node.label])
+            done.add(owners)
 
 
 def _round(node: Node, readers: list[Node], op: ExpectedOp) -> None:
     unit = op.kernel.scales.astype(np.float64) * op.input_grid.scale
     bias = op.kernel.bias.astype(np.float64)
-    add_offset(node, readers, np.rint(bias / unit) * unit - bias)
+    add_offset(node, readers, (np.rint(bias / unit) * unit - bias) / op.gain)

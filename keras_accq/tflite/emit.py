@@ -127,3 +127,41 @@ def dense(x: Any, kernel: Kernel) -> Any:
     weights = _weights(replace(kernel, q=kernel.q.reshape(1, 1, k, channels)))
     y = tf.nn.conv2d(tf.reshape(x, (rows, 1, 1, k)), weights, 1, "VALID") + kernel.bias
     return tf.reshape(y, (*x.shape[:-1], channels))
+
+
+def leaky_relu(x: Any, slope: Any, grid: Grid) -> Any:
+    """max(x, 0) + slope·min(x, 0), of which one term is always 0.
+
+    LEAKY_RELU's factors have 8 bits in XNNPACK, and PRELU comes out of the converter in float.
+    Here the product is rounded to the grid of the sum, so that adding 0 changes it no more.
+
+    Args:
+        x: On an int8 grid.
+        slope: float32 of some shape that broadcasts to an example's; a multiple of 1/127 of its
+            largest magnitude.
+        grid: Of the result.
+    """
+    largest = max(float(np.abs(slope).max()), 1e-6)
+    factor = tf.quantization.fake_quant_with_min_max_args(
+        tf.constant(slope), min=-largest, max=largest, num_bits=8, narrow_range=True
+    )
+    return tf.maximum(x, 0.0) + fake_quantize(tf.minimum(x, 0.0) * factor, grid)
+
+
+def as_image(x: Any) -> Any:
+    """A sequence [batch, length, channels] as an image of height 1."""
+    return tf.reshape(x, (x.shape[0], 1, *x.shape[1:]))
+
+
+def as_sequence(x: Any) -> Any:
+    """An image of height 1 as a sequence."""
+    return tf.reshape(x, (x.shape[0], *x.shape[2:]))
+
+
+def pool(function: Any, x: Any, layer: Any) -> Any:
+    """`tf.nn.max_pool2d` or `tf.nn.avg_pool2d` as a Keras layer of one or two axes calls it."""
+    padding = layer.padding.upper()
+    if len(x.shape) == 4:
+        return function(x, layer.pool_size, layer.strides, padding)
+    size, stride = (int(np.ravel(value)[0]) for value in (layer.pool_size, layer.strides))
+    return as_sequence(function(as_image(x), (1, size), (1, stride), padding))

@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 
 from keras_accq.bounds import Partition, operand_range
 from keras_accq.errors import ConversionError
-from keras_accq.graph.nodes import Graph
+from keras_accq.graph.nodes import Graph, Node
 from keras_accq.graph.supported import Kind, kind
 from keras_accq.layers import (
     ActivationQuantizer,
+    QuantizedConv1D,
     QuantizedConv2D,
     QuantizedConv2DTranspose,
     QuantizedDense,
     QuantizedDepthwiseConv2D,
+    QuantizedPReLU,
     QuantizedWeights,
 )
 from keras_accq.quantizers.operands import Operands
@@ -37,9 +39,22 @@ from keras_accq.tflite.fold import (
     fold_batch_norm,
     silence_dead_channels,
 )
+from keras_accq.tflite.moves import moved
 from keras_accq.transposed import tflite_padding
 
 _RELUS = {keras.activations.relu: tf.nn.relu, keras.activations.relu6: tf.nn.relu6}
+_ARITHMETIC = {
+    keras.layers.Add: tf.add,
+    keras.layers.Subtract: tf.subtract,
+    keras.layers.Multiply: tf.multiply,
+}
+_FUNCTIONS = {
+    keras.activations.sigmoid: tf.sigmoid,
+    keras.activations.tanh: tf.tanh,
+    # As the converter recognizes HARD_SWISH.
+    keras.activations.hard_silu: lambda x: x * tf.nn.relu6(x + 3.0) * (1 / 6),
+    keras.activations.gelu: lambda x: tf.nn.gelu(x, approximate=False),
+}
 
 
 @dataclass(frozen=True)
@@ -50,11 +65,13 @@ class ExpectedOp:
         kernel: Folded; its scales are the ones of the file.
         input_grid: Of the tensor it reads.
         operands: The layer's widths.
+        gain: What the kernel was multiplied by for an activation folded into it.
     """
 
     kernel: Kernel
     input_grid: Grid
     operands: Operands
+    gain: float = 1.0
 
     @property
     def name(self) -> str:
@@ -78,6 +95,7 @@ class _Waiting:
     kernel: Kernel
     x: "_Value"
     activation: Callable[[Any], Any] | None = None
+    gain: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +106,13 @@ class _Value:
         tensor: TensorFlow's.
         grid: Its int8 grid, None while it has none.
         bits: N, where it is a clamped operand; else 8.
+        on: Where a tensor without a grid must know the one it gets: makes it for that grid.
     """
 
     tensor: Any
     grid: Grid | None = None
     bits: int = 8
+    on: Callable[[Grid], Any] | None = None
 
 
 class Exporter:
@@ -126,6 +146,11 @@ class Exporter:
         self._kernels = {
             layer.name: _kernel(layer) for layer in layers if isinstance(layer, QuantizedWeights)
         }
+        self._slopes = {
+            layer.name: _slope(layer)
+            for layer in layers
+            if isinstance(layer, keras.layers.LeakyReLU | QuantizedPReLU)
+        }
         self._statistics = {
             layer.name: _statistics(layer)
             for layer in layers
@@ -149,17 +174,18 @@ class Exporter:
         self._done.clear()
         values: dict[int, Any] = {key: _Value(tensor) for key, tensor in inputs.items()}
         for node in self._graph.nodes:
-            values[node.output] = node.call(partial(self._visit, node.layer), values)
+            values[node.output] = node.call(partial(self._visit, node), values)
         return {key: self._written(values[key]).tensor for key in self._graph.outputs()}
 
-    def _visit(self, layer: Any, *args: Any, **kwargs: Any) -> "_Value | _Waiting":
+    def _visit(self, node: Node, *args: Any, **kwargs: Any) -> "_Value | _Waiting":
+        layer = node.layer
         # Layers take their tensors as "inputs" or by position; the rest (training, mask) is of no
         # concern to inference.
         x = args[0] if args else kwargs["inputs"]
         if isinstance(layer, ActivationQuantizer):
             return self._quantize(layer, x, narrow=bool(kwargs.get("narrow")))
         if isinstance(layer, QuantizedWeights):
-            return self._compute(layer, x)
+            return self._compute(layer, x, node.label)
         handler = self._handlers.get(kind(layer))
         if handler is None:
             raise ConversionError(
@@ -181,7 +207,7 @@ class Exporter:
         assert x.grid is not None
         kernel = replace(value.kernel, scales=canonical_scales(value.kernel.scales))
         _check_bias(kernel, x.grid)
-        self.ops.append(ExpectedOp(kernel, x.grid, layer.operands))
+        self.ops.append(ExpectedOp(kernel, x.grid, layer.operands, value.gain))
         return _Value(_write(layer, kernel, x, value.activation, len(self.ops)))
 
     def _quantize(
@@ -194,7 +220,8 @@ class Exporter:
         value = self._written(x)
         bits = layer.bits if narrow else 8
         if value.grid is None:
-            return _Value(emit.fake_quantize(value.tensor, grid), grid, bits)
+            tensor = value.tensor if value.on is None else value.on(grid)
+            return _Value(emit.fake_quantize(tensor, grid), grid, bits)
         if value.grid != grid:
             raise ConversionError(
                 f"layer {layer.name!r}: expected a tensor without a grid, or with the quantizer's "
@@ -202,7 +229,7 @@ class Exporter:
             )
         return replace(value, bits=bits)
 
-    def _compute(self, layer: QuantizedWeights, x: "_Value | _Waiting") -> _Waiting:
+    def _compute(self, layer: QuantizedWeights, x: "_Value | _Waiting", label: str) -> _Waiting:
         value = self._on_grid(layer, x)
         expected = layer.operands.input_bits
         if value.bits != expected:
@@ -210,7 +237,8 @@ class Exporter:
                 f"layer {layer.name!r}: expected an input clamped to {expected} bits, came one of "
                 f"{value.bits}; a model's layers can not be rewired after accq.quantize"
             )
-        waiting = _Waiting(layer, self._kernels[layer.name], value)
+        kernel = replace(self._kernels[layer.name], name=label)
+        waiting = _Waiting(layer, kernel, value)
         if layer.activation is keras.activations.linear:
             return waiting
         if layer.activation not in _RELUS:
@@ -247,9 +275,31 @@ class Exporter:
             return replace(x, activation=function)
         return _Value(function(self._written(x).tensor))
 
-    def _add(self, layer: Any, parts: list["_Value | _Waiting"]) -> _Value:
+    def _arithmetic(self, layer: Any, parts: list["_Value | _Waiting"]) -> _Value:
         left, right = (self._whole(layer, part) for part in parts)
-        return _Value(left.tensor + right.tensor)
+        return _Value(_ARITHMETIC[type(layer)](left.tensor, right.tensor))
+
+    def _function(self, layer: Any, x: "_Value | _Waiting") -> _Value:
+        value = self._whole(layer, x)
+        if layer.name in self._slopes:
+            slope = self._slopes[layer.name]
+            return _Value(None, on=partial(emit.leaky_relu, value.tensor, slope))
+        return _Value(_FUNCTIONS[layer.activation](value.tensor))
+
+    def _hard_sigmoid(self, layer: Any, x: "_Value | _Waiting") -> _Waiting:
+        """x/6 + 1/2; the output's grid, which ends at 0 and (nearly) 1, does the rest."""
+        if not isinstance(x, _Waiting) or x.activation is not None:
+            raise ConversionError(
+                f"layer {layer.name!r}: hard_sigmoid expected right behind a compute layer without "
+                "activation"
+            )
+        gain = 1 / 6
+        kernel = fold_batch_norm(
+            x.kernel, gamma=gain, beta=0.5, mean=0.0, variance=1.0, epsilon=0.0
+        )
+        assert x.x.grid is not None
+        kernel = silence_dead_channels(kernel, x.x.grid.scale)
+        return replace(x, kernel=kernel, gain=gain * x.gain)
 
     def _whole(self, layer: Any, x: "_Value | _Waiting") -> _Value:
         """A value that is not clamped: only compute layers clamp in the file."""
@@ -270,15 +320,13 @@ class Exporter:
 
     def _average(self, layer: Any, x: "_Value | _Waiting") -> _Value:
         value = self._whole(layer, x)
-        pooled = tf.nn.avg_pool2d(
-            value.tensor, layer.pool_size, layer.strides, layer.padding.upper()
-        )
-        return replace(value, tensor=pooled)
+        return replace(value, tensor=emit.pool(tf.nn.avg_pool2d, value.tensor, layer))
 
     def _global_average(self, layer: Any, x: "_Value | _Waiting") -> _Value:
         value = self._whole(layer, x)
-        keepdims = isinstance(layer, keras.layers.AveragePooling2D) or layer.keepdims
-        return _Value(tf.reduce_mean(value.tensor, [1, 2], keepdims=keepdims))
+        keepdims = getattr(layer, "keepdims", True)
+        axes = list(range(1, len(value.tensor.shape) - 1))
+        return _Value(tf.reduce_mean(value.tensor, axes, keepdims=keepdims))
 
     def _softmax(self, layer: Any, x: "_Value | _Waiting") -> _Value:
         return _Value(tf.nn.softmax(self._whole(layer, x).tensor))
@@ -292,12 +340,15 @@ class Exporter:
         if isinstance(layer, keras.layers.Dropout | keras.layers.Activation):
             return x
         value = self._on_grid(layer, x)
-        return replace(value, tensor=_moved(layer, value.tensor))
+        return replace(value, tensor=moved(layer, value.tensor))
 
     _handlers: ClassVar[dict[Kind | None, Callable[..., Any]]] = {
         Kind.BATCH_NORM: _batch_norm,
         Kind.RELU: _relu,
-        Kind.ADD: _add,
+        Kind.ARITHMETIC: _arithmetic,
+        Kind.FUNCTION: _function,
+        Kind.GATE: _function,
+        Kind.HARD_SIGMOID: _hard_sigmoid,
         Kind.CONCATENATE: _concatenate,
         Kind.PASS: _pass,
         Kind.AVERAGE: _average,
@@ -311,6 +362,8 @@ def _kernel(layer: QuantizedWeights) -> Kernel:
     q, scales = layer.quantized_kernel()
     if isinstance(layer, QuantizedConv2DTranspose):
         q = q.swapaxes(2, 3)
+    if isinstance(layer, QuantizedConv1D):
+        q = q[None]
     if isinstance(layer, QuantizedDepthwiseConv2D):
         q = q.reshape(*q.shape[:2], 1, -1)
     bias = np.zeros(scales.shape) if layer.bias is None else _numbers(layer, layer.bias)
@@ -326,6 +379,13 @@ def _statistics(layer: Any) -> dict[str, Any]:
         "mean": mean,
         "variance": _numbers(layer, layer.moving_variance),
     }
+
+
+def _slope(layer: Any) -> NDArray[np.float32]:
+    """By what negative values are multiplied: float32 that broadcasts to an example."""
+    if isinstance(layer, QuantizedPReLU):
+        return layer.quantized_alpha()
+    return np.full((1,), layer.negative_slope, np.float32)
 
 
 def _numbers(layer: Any, variable: Any) -> NDArray[Any]:
@@ -346,9 +406,10 @@ def _write(
     number: int,
 ) -> Any:
     x = value.tensor
+    activated = activation or tf.identity
     if isinstance(layer, QuantizedDense):
-        y = emit.dense(x, kernel)
-    elif isinstance(layer, QuantizedConv2DTranspose):
+        return activated(emit.dense(x, kernel))
+    if isinstance(layer, QuantizedConv2DTranspose):
         assert value.grid is not None
         settings = layer.kernel_size, layer.strides, layer.padding, layer.output_padding
         y = emit.transposed_conv2d(
@@ -359,30 +420,26 @@ def _write(
             size=tuple(layer.compute_output_shape(x.shape)[1:3]),
             mark=number * value.grid.scale,
         )
-    else:
-        assert isinstance(layer, QuantizedConv2D | QuantizedDepthwiseConv2D)
-        write = emit.conv2d if isinstance(layer, QuantizedConv2D) else emit.depthwise_conv2d
-        y = write(
-            x,
+        return activated(y)
+    if isinstance(layer, QuantizedConv1D):
+        y = emit.conv2d(
+            emit.as_image(x),
             kernel,
-            strides=tuple(layer.strides),
+            strides=(1, *layer.strides),
             padding=layer.padding,
-            dilation=tuple(layer.dilation_rate),
+            dilation=(1, *layer.dilation_rate),
         )
-    return y if activation is None else activation(y)
-
-
-def _moved(layer: Any, x: Any) -> Any:
-    """The output of a layer that only moves or picks values."""
-    if isinstance(layer, keras.layers.MaxPooling2D):
-        return tf.nn.max_pool2d(x, layer.pool_size, layer.strides, layer.padding.upper())
-    if isinstance(layer, keras.layers.GlobalMaxPooling2D):
-        pooled = tf.nn.max_pool2d(x, x.shape[1:3], 1, "VALID")
-        return pooled if layer.keepdims else tf.reshape(pooled, (x.shape[0], x.shape[3]))
-    if isinstance(layer, keras.layers.ZeroPadding2D):
-        return tf.pad(x, [[0, 0], *layer.padding, [0, 0]])
-    assert isinstance(layer, keras.layers.Flatten | keras.layers.Reshape)
-    return tf.reshape(x, (x.shape[0], *layer.compute_output_shape(x.shape)[1:]))
+        return emit.as_sequence(activated(y))
+    assert isinstance(layer, QuantizedConv2D | QuantizedDepthwiseConv2D)
+    write = emit.conv2d if isinstance(layer, QuantizedConv2D) else emit.depthwise_conv2d
+    y = write(
+        x,
+        kernel,
+        strides=tuple(layer.strides),
+        padding=layer.padding,
+        dilation=tuple(layer.dilation_rate),
+    )
+    return activated(y)
 
 
 def _check_bias(kernel: Kernel, grid: Grid) -> None:
