@@ -148,8 +148,10 @@ def write_affine(graph: Graph) -> Graph:
             scale, offset = float(whole.factor[0]), float(whole.offset[0])
             return keras.layers.Rescaling(scale, offset, name=node.label)(tensors[source])
         x = tensors[source]
-        factor, offset = (np.broadcast_to(v, x.shape[-1:]) for v in (whole.factor, whole.offset))
-        return depthwise(x, node.label, factor, offset, _policy(node.layer))
+        factors, offsets = (
+            np.broadcast_to(values, x.shape[-1:]) for values in (whole.factor, whole.offset)
+        )
+        return depthwise(x, node.label, factors, offsets, _policy(node.layer))
 
     return read(rebuilt(graph, visit))
 

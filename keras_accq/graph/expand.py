@@ -109,8 +109,8 @@ def _call(
 
 def _again(operation: Any) -> Callable[..., Any]:
     """An operation such as `x + 1` as it is: it has neither weights nor, of interest, a name."""
-    new = type(operation).from_config(operation.get_config())
-    return new  # type: ignore[no-any-return]
+    new: Callable[..., Any] = type(operation).from_config(operation.get_config())
+    return new
 
 
 def _with_something_to_fold_into(graph: Graph) -> Graph:
@@ -137,11 +137,13 @@ def _with_something_to_fold_into(graph: Graph) -> Graph:
             return copies.call(node, tensors)
         x = argument(node, tensors)
         ones = np.ones(x.shape[-1])
+        # What hard_sigmoid adds can be rounded in a bias; BatchNormalization has its own.
+        bias = np.zeros_like(ones) if kind(node.layer) is Kind.HARD_SIGMOID else None
 
         def call(value: Any) -> Any:
             return copies.call(node, {**tensors, node.inputs[0]: value})
 
-        return depthwise(x, f"{node.label}.scale", ones, None, node.layer.dtype_policy, call)
+        return depthwise(x, f"{node.label}.scale", ones, bias, node.layer.dtype_policy, call)
 
     return read(rebuilt(graph, visit))
 

@@ -114,6 +114,11 @@ def kind(layer: Any) -> Kind | None:
 _AVERAGES = (keras.layers.AveragePooling1D, keras.layers.AveragePooling2D)
 
 
+def known_activation(activation: Any) -> bool:
+    """Whether a layer of its own can compute an activation."""
+    return activation in _ACTIVATIONS
+
+
 def averages_all(layer: Any) -> bool:
     """Whether an average pooling averages its whole input, as a global one does.
 

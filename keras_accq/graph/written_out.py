@@ -9,7 +9,7 @@ import numpy as np
 from keras_accq.graph.affine import affine_of, operation_of
 from keras_accq.graph.copied import Copies, Tensors, rebuilt
 from keras_accq.graph.nodes import Graph, Node, argument, read
-from keras_accq.graph.supported import FUSED_ACTIVATIONS, Kind, kind
+from keras_accq.graph.supported import FUSED_ACTIVATIONS, Kind, kind, known_activation
 
 _Rule = Callable[["_Writer", Node, Tensors], Any]
 _LAYERS = {
@@ -45,11 +45,10 @@ def rule(node: Node) -> Any:
 def _has_own_activation(layer: Any) -> bool:
     """Whether a compute layer ends in an activation that is a layer of its own in a file."""
     activation = getattr(layer, "activation", None)
-    known = keras.layers.Activation(activation or "linear")
     return (
         kind(layer) is Kind.COMPUTE
         and activation not in FUSED_ACTIVATIONS
-        and (kind(known) is not None or activation in _ACTIVATIONS)
+        and (known_activation(activation) or activation in _ACTIVATIONS)
     )
 
 

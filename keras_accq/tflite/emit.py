@@ -129,7 +129,7 @@ def dense(x: Any, kernel: Kernel) -> Any:
     return tf.reshape(y, (*x.shape[:-1], channels))
 
 
-def leaky_relu(x: Any, slope: Any, grid: Grid) -> Any:
+def leaky_relu(x: Any, slope: Any, given: Grid, grid: Grid) -> Any:
     """max(x, 0) + slope·min(x, 0), of which one term is always 0.
 
     LEAKY_RELU's factors have 8 bits in XNNPACK, and PRELU comes out of the converter in float.
@@ -139,13 +139,15 @@ def leaky_relu(x: Any, slope: Any, grid: Grid) -> Any:
         x: On an int8 grid.
         slope: float32 of some shape that broadcasts to an example's; a multiple of 1/127 of its
             largest magnitude.
+        given: The grid of x.
         grid: Of the result.
     """
     largest = max(float(np.abs(slope).max()), 1e-6)
     factor = tf.quantization.fake_quant_with_min_max_args(
         tf.constant(slope), min=-largest, max=largest, num_bits=8, narrow_range=True
     )
-    return tf.maximum(x, 0.0) + fake_quantize(tf.minimum(x, 0.0) * factor, grid)
+    positive = fake_quantize(tf.nn.relu(x), given)
+    return positive + fake_quantize(tf.minimum(x, 0.0) * factor, grid)
 
 
 def as_image(x: Any) -> Any:

@@ -282,8 +282,9 @@ class Exporter:
     def _function(self, layer: Any, x: "_Value | _Waiting") -> _Value:
         value = self._whole(layer, x)
         if layer.name in self._slopes:
+            assert value.grid is not None
             slope = self._slopes[layer.name]
-            return _Value(None, on=partial(emit.leaky_relu, value.tensor, slope))
+            return _Value(None, on=partial(emit.leaky_relu, value.tensor, slope, value.grid))
         return _Value(_FUNCTIONS[layer.activation](value.tensor))
 
     def _hard_sigmoid(self, layer: Any, x: "_Value | _Waiting") -> _Waiting:

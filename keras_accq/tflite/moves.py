@@ -34,7 +34,7 @@ def _global_max(layer: Any, x: Any) -> Any:
 
 def _pairs(given: Any, axes: int) -> list[tuple[int, int]]:
     """Padding or cropping as a pair for each axis between batch and channels."""
-    return [tuple(given)] if axes == 1 else [tuple(pair) for pair in given]  # type: ignore[misc]
+    return [tuple(given)] if axes == 1 else [tuple(pair) for pair in given]
 
 
 def _pad(layer: Any, x: Any) -> Any:
