@@ -91,7 +91,7 @@ class _Pass:
     def run(self, data: RepeatableData) -> None:
         for batch in data:
             inputs, floats = (
-                dict(zip(self._keys, map(_numpy, probe(batch, training=False)), strict=True))
+                dict(zip(self._keys, _arrays(probe(batch, training=False)), strict=True))
                 for probe in (self._probe, self._float_probe)
             )
             for layer, keys in zip(self._layers, self._read, strict=True):
@@ -99,6 +99,10 @@ class _Pass:
                     layer.gather(inputs[key], floats[key])
         for layer in self._layers:
             layer.settle()
+
+
+def _arrays(tensors: Any) -> list[NDArray[Any]]:
+    return [_numpy(tensor) for tensor in keras.tree.flatten(tensors)]
 
 
 def _numpy(tensor: Any) -> NDArray[Any]:

@@ -66,12 +66,14 @@ class ExpectedOp:
         input_grid: Of the tensor it reads.
         operands: The layer's widths.
         gain: What the kernel was multiplied by for an activation folded into it.
+        stand_in: A power of two by which the scales are larger in the converter's file.
     """
 
     kernel: Kernel
     input_grid: Grid
     operands: Operands
     gain: float = 1.0
+    stand_in: float = 1.0
 
     @property
     def name(self) -> str:
@@ -207,8 +209,23 @@ class Exporter:
         assert x.grid is not None
         kernel = replace(value.kernel, scales=canonical_scales(value.kernel.scales))
         _check_bias(kernel, x.grid)
-        self.ops.append(ExpectedOp(kernel, x.grid, layer.operands, value.gain))
-        return _Value(_write(layer, kernel, x, value.activation, len(self.ops)))
+        factor = self._stand_in(layer, kernel)
+        self.ops.append(ExpectedOp(kernel, x.grid, layer.operands, value.gain, factor))
+        written = kernel
+        if factor != 1:
+            larger = np.float32(factor)
+            written = replace(kernel, scales=kernel.scales * larger, bias=kernel.bias * larger)
+        return _Value(_write(layer, written, x, value.activation, len(self.ops)))
+
+    def _stand_in(self, layer: QuantizedWeights, kernel: Kernel) -> float:
+        """A factor that makes the kernel another than those written before.
+
+        The converter merges equal constants, and quantizes the weights of their second reader anew.
+        """
+        if isinstance(layer, QuantizedConv2DTranspose):
+            return 1.0
+        equal = [op for op in self.ops if np.array_equal(op.kernel.by_channel, kernel.by_channel)]
+        return float(2 ** len(equal))
 
     def _quantize(
         self,

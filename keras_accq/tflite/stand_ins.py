@@ -1,12 +1,14 @@
-"""Transposed convolutions as the converter leaves them, given their scales and biases.
+"""Scales and biases that were hidden from the converter, which could not keep them, put in.
 
-`emit.transposed_conv2d` hides both from the converter, which could not keep them: all weight scales
-are 1, and every bias is the layer's number in the order written, from 1 on.
+`emit.transposed_conv2d` writes all weight scales as 1, and every bias as the layer's number in the
+order written, from 1 on. Of layers with equal integers, or calls of one layer, the exporter writes
+all but the first with larger scales.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_accq.errors import ConversionError
 from keras_accq.tflite.edit import GraphEditor, Sweeper
@@ -17,7 +19,7 @@ from keras_accq.tflite.reader import Model, load
 
 
 def replace_stand_ins(model: Model, expected: Sequence[ExpectedOp]) -> Model:
-    """The model with the scales and biases of its transposed convolutions.
+    """The model with the scales and biases of all its layers.
 
     Args:
         model: As the converter wrote it.
@@ -26,17 +28,61 @@ def replace_stand_ins(model: Model, expected: Sequence[ExpectedOp]) -> Model:
     Raises:
         ConversionError: A transposed convolution does not hold its stand-ins.
     """
-    ops = [op for op in quantized_ops(model) if op.kind == "transpose_conv"]
+    enlarged = [layer for layer in expected if layer.stand_in != 1]
+    ops = [op for op in quantized_ops(model) if op.kind == "transpose_conv" or _find(op, enlarged)]
     if not ops:
         return model
     sweeper = Sweeper(model.tree)
     for graph in model.subgraphs:
         editor = GraphEditor(model.tree, graph)
         for op in (op for op in ops if op.subgraph == graph.index):
-            _replace(editor, op, _layer_of(op, expected))
+            if op.kind == "transpose_conv":
+                _replace(editor, op, _layer_of(op, expected))
+            else:
+                _restore(editor, op, enlarged)
         editor.finish()
     sweeper.sweep()
     return load(serialize(model.tree, len(model.data)))
+
+
+def _find(op: QuantizedOp, enlarged: Sequence[ExpectedOp]) -> ExpectedOp | None:
+    """The layer that an operator with larger scales stands for."""
+    if op.reason is not None:
+        return None
+    weights = op.weights()
+    for layer in enlarged:
+        scales = layer.kernel.scales * np.float32(layer.stand_in)
+        if np.array_equal(op.s_w, scales) and np.array_equal(weights, layer.kernel.by_channel):
+            return layer
+    return None
+
+
+def _restore(editor: GraphEditor, op: QuantizedOp, enlarged: Sequence[ExpectedOp]) -> None:
+    layer = _find(op, enlarged)
+    assert layer is not None
+    inputs = list(editor.graph.operators[op.index].inputs)
+    for place, unit in ((1, np.float32(1)), (2, np.float32(op.s_x))):
+        if len(inputs) > place and inputs[place] >= 0:
+            inputs[place] = _with_scales(editor, inputs[place], unit * layer.kernel.scales)
+    (table,) = editor.sequence[op.index]
+    editor.set_inputs(table, inputs)
+
+
+def _with_scales(editor: GraphEditor, tensor: int, scales: NDArray[np.float32]) -> int:
+    """A tensor of the same integers on other scales."""
+    old = editor.field(tensor, "quantization")
+    zeros = np.zeros(scales.size, np.int64)
+    return editor.derive(
+        tensor,
+        editor.name(tensor),
+        buffer=editor.field(tensor, "buffer"),
+        quantization=Table(
+            "QuantizationParameters",
+            scale=scales,
+            zero_point=zeros,
+            quantized_dimension=old.get("quantized_dimension", 0),
+        ),
+    )
 
 
 def _layer_of(op: QuantizedOp, expected: Sequence[ExpectedOp]) -> ExpectedOp:
