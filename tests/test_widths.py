@@ -104,3 +104,19 @@ def test_methods_that_train_take_wider_inputs() -> None:
         wanted = {name: LayerSettings(method=method) for name in "ab"}
         bits[method] = widths.choose(_group(), wanted, kernels, _MEASURED, None).bits
     assert bits["axe"] < bits["a2q"]
+
+
+def test_a_fixed_scale_is_read_with_eight_bits() -> None:
+    inputs = keras.Input((64,))
+    x = keras.layers.Activation("sigmoid", name="gate")(inputs)
+    outputs = keras.layers.Dense(6, name="a")(x)
+    (group,) = (g for g in find(read(keras.Model(inputs, outputs))) if g.name == "gate")
+    measured = Measurement(0.2, 0.7, np.full(100, 0.5, np.float32))
+    settings = {"a": LayerSettings(acc_bits=16)}
+    widths.check([group], settings)
+    for measurement in (None, measured):
+        chosen = widths.choose(group, settings, _KERNELS, measurement, None, solved_bits=4)
+        assert (chosen.bits, chosen.range) == (8, (0.0, 255 / 256))
+        assert (chosen.clip, chosen.learn) == (None, False)
+    with pytest.raises(ValueError, match="a reads 'gate'.*8 bits; received 4"):
+        widths.check([group], {"a": LayerSettings(acc_bits=16, input_bits=4)})

@@ -91,6 +91,83 @@ def two_inputs_two_outputs():
     return keras.Model([a, b], [first, layers.Conv2D(2, 1)(x), both])
 
 
+def grown():
+    x = inputs = keras.Input((6, 8, 3))
+    x = layers.Conv2D(6, 3, padding="same", activation="relu")(x)
+    x = layers.Cropping2D(((1, 2), (3, 0)))(layers.UpSampling2D((2, 3))(x))
+    x = layers.Subtract()([x, layers.Conv2D(6, 3, padding="same")(x)])
+    y = layers.Permute((3, 1, 2))(x)
+    return keras.Model(inputs, [layers.Conv2D(4, 1)(x), layers.Conv2D(3, 1)(y)])
+
+
+def squeeze_and_excite():
+    x = inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(8, 3, padding="same", use_bias=False)(x)
+    x = layers.Activation("hard_swish")(layers.BatchNormalization()(x))
+    y = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    y = layers.Conv2D(4, 1, activation="relu")(y)
+    x = layers.Multiply()([x, layers.Conv2D(8, 1, activation="hard_sigmoid")(y)])
+    x = layers.Conv2D(8, 1, activation="silu")(x)
+    y = layers.Dense(8, activation="sigmoid")(layers.GlobalAveragePooling2D()(x))
+    x = layers.ReLU()(layers.Multiply()([x, layers.Reshape((1, 1, 8))(y)]))
+    x = layers.Dense(6, activation="gelu")(layers.Flatten()(x))
+    # Dense on a sigmoid's own scale.
+    y = layers.Dense(4)(layers.Dense(6, activation="tanh")(x))
+    return keras.Model(inputs, [layers.Dense(5)(x), y])
+
+
+def slopes():
+    x = inputs = keras.Input((8, 8, 3))
+    x = layers.LeakyReLU(0.1)(layers.Conv2D(8, 3)(x))
+    y = layers.PReLU(shared_axes=[1, 2])(layers.Conv2D(8, 3)(x))
+    z = layers.PReLU()(layers.Conv2D(4, 3)(x))
+    return keras.Model(inputs, [layers.Conv2D(4, 1)(y), layers.Conv2D(4, 1)(z)])
+
+
+def lone_layers():
+    """Layers with nothing before them that could take their factors."""
+    x = inputs = keras.Input((8, 8, 3))
+    x = layers.Rescaling([1 / 100, 1 / 120, 1 / 90], offset=[-1, -0.9, -1.1])(x)
+    x = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.Add()([x, layers.Conv2D(8, 3, padding="same")(x)])
+    x = layers.Activation("relu")(layers.BatchNormalization()(x))
+    x = layers.Activation("hard_sigmoid")(layers.MaxPooling2D()(x))
+    x = layers.BatchNormalization()(layers.Dense(6, activation="relu")(layers.Flatten()(x)))
+    return keras.Model(inputs, [x, layers.Dense(4)(x)])
+
+
+def separable():
+    x = inputs = keras.Input((8, 8, 3))
+    x = layers.SeparableConv2D(8, 3, padding="same", depth_multiplier=2)(x)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.SeparableConv2D(6, 3, strides=2, activation="relu")(x)
+    return keras.Model(inputs, layers.Dense(4)(layers.Dense(5, activation="relu")(x)))
+
+
+def sequence():
+    x = inputs = keras.Input((24, 3))
+    x = layers.Conv1D(8, 5, padding="same", use_bias=False)(x)
+    x = layers.MaxPooling1D(2)(layers.ReLU()(layers.BatchNormalization()(x)))
+    x = layers.Conv1D(8, 3, strides=2, activation="relu")(layers.ZeroPadding1D((2, 0))(x))
+    x = layers.AveragePooling1D(2)(x)
+    y = layers.Conv1D(4, 1)(layers.UpSampling1D(3)(layers.Cropping1D((1, 0))(x)))
+    z = layers.Dense(3)(layers.GlobalAveragePooling1D()(x))
+    x = layers.Dense(3)(layers.GlobalMaxPooling1D()(layers.BatchNormalization()(x)))
+    return keras.Model(inputs, [x, y, z])
+
+
+def twins():
+    """Two images through one tower, a nested model, whose layers are called twice."""
+    x = inputs = keras.Input((8, 8, 2))
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3)(x))
+    x = layers.Conv2D(6, 3, activation="relu")(layers.ReLU()(x))
+    tower = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+    a, b = keras.Input((8, 8, 2), name="a"), keras.Input((8, 8, 2), name="b")
+    x, y = tower(a), tower(b)
+    return keras.Model([a, b], [layers.Dense(3)(layers.Subtract()([x, y])), x])
+
+
 ALL = (
     conv_bn_relu,
     depthwise,
@@ -99,6 +176,13 @@ ALL = (
     pools_and_branches,
     dense_only,
     two_inputs_two_outputs,
+    grown,
+    squeeze_and_excite,
+    slopes,
+    lone_layers,
+    separable,
+    sequence,
+    twins,
 )
 
 
@@ -121,9 +205,10 @@ def randomized(build, seed: int = 0) -> keras.Model:
                 gamma[:4] = [-1.2, 0.0, 1e-20, -1e-7]
             norm.gamma.assign(gamma)
     for layer in model.layers:
-        bias = getattr(layer, "bias", None)
-        if bias is not None:
-            bias.assign(random.normal(size=bias.shape) * 0.2)
+        for name, size in (("bias", 0.2), ("alpha", 0.4)):
+            variable = getattr(layer, name, None)
+            if isinstance(variable, keras.Variable):
+                variable.assign(random.normal(size=variable.shape) * size)
     return model
 
 

@@ -1,7 +1,11 @@
 import keras
+import numpy as np
+import pytest
 
+from keras_accq.errors import UnsupportedModelError
 from keras_accq.graph.groups import find, only_narrow
 from keras_accq.graph.nodes import read
+from keras_accq.quantizers.grids import grid
 
 L = keras.layers
 
@@ -129,3 +133,66 @@ def test_is_data() -> None:
         read(keras.Model(inputs, L.ReLU(name="r")(L.Conv2D(4, 1)(L.Rescaling(2.0)(inputs)))))
     )
     assert [group.is_data() for group in groups] == [True, False]
+
+
+def test_products_and_functions_have_scales_of_their_own() -> None:
+    def function(x):
+        x = L.LeakyReLU(name="leaky")(L.Conv2D(4, 1, name="c")(x))
+        y = L.Activation("hard_sigmoid", name="gate")(L.Conv2D(4, 1, name="g")(x))
+        x = L.ReLU(name="r")(L.Multiply(name="product")([x, y]))
+        return L.Activation("sigmoid", name="s")(L.UpSampling2D(name="up")(x))
+
+    # The convolution before the hard sigmoid computes it; the product ends in the ReLU.
+    assert _groups(function) == {
+        "x": (["x"], ["c"]),
+        "c": (["c"], []),
+        "leaky": (["leaky"], ["g"]),
+        "gate": (["gate"], []),
+        "r": (["r"], []),
+        "s": (["s"], []),
+    }
+
+
+def test_fixed_ranges() -> None:
+    inputs = keras.Input((4,))
+    x = L.Dense(4, name="d")(inputs)
+    parts = [L.Activation(name, name=name)(x) for name in ("sigmoid", "tanh", "hard_sigmoid")]
+    groups = {g.name: g.fixed_range for g in find(read(keras.Model(inputs, parts)))}
+    assert groups["d"] is None
+    # LiteRT's scales and zero points.
+    for name, expected in (("sigmoid", (1 / 256, -128)), ("tanh", (1 / 128, 0))):
+        scale, zero_point = grid(*groups[name], 8)
+        assert (float(np.float32(scale)), int(zero_point)) == expected
+        assert grid(*groups[name], 8, power_of_two=True) == expected
+    assert groups["hard_sigmoid"] == groups["sigmoid"]
+
+
+def test_a_fixed_scale_can_not_be_shared_with_another() -> None:
+    def function(x):
+        a = L.Activation("sigmoid", name="s")(x)
+        return L.Concatenate()([a, L.Conv2D(2, 1, name="c")(x)])
+
+    with pytest.raises(
+        UnsupportedModelError, match="s: has a fixed scale, and shares it with s, c"
+    ):
+        _groups(function)
+
+    def alike(x):
+        a, b = (L.Activation("sigmoid", name=name)(x) for name in "ab")
+        return L.Concatenate()([a, b])
+
+    assert _groups(alike)["a"] == (["a", "b"], [])
+
+
+def test_all_tensors_that_one_layer_reads_share_a_scale() -> None:
+    def function(x):
+        shared = L.Conv2D(3, 3, padding="same", name="shared")
+        y = L.ReLU(name="r")(shared(x))
+        return L.Add(name="sum")([shared(y), L.Conv2D(3, 1, name="other")(y)])
+
+    assert _groups(function) == {
+        "x": (["x", "r"], ["shared", "other"]),
+        "shared.call2": (["shared"], []),
+        "other": (["other"], []),
+        "sum": (["sum"], []),
+    }

@@ -209,3 +209,28 @@ def test_bad_options_are_refused():
             accq.AXE(**options)
     with pytest.raises(TypeError, match="no option of method 'axe', which takes algorithm"):
         _quantized(_kinds(), regularization=1.0)
+
+
+def test_a_layer_that_is_called_twice_is_solved_for_both(monkeypatch):
+    seen = []
+    from keras_accq.ptq import axe
+
+    def gather(self, inputs, floats, original=axe._Layer.gather):
+        seen.append((self._layer.name, inputs.mean(), floats.mean()))
+        original(self, inputs, floats)
+
+    monkeypatch.setattr(axe._Layer, "gather", gather)
+    shared = L.Dense(4, name="shared")
+    inputs = keras.Input((4,))
+    x = L.ReLU()(shared(inputs))
+    outputs = L.Dense(2, name="last")(shared(L.ReLU()(L.Dense(4, name="between")(x))))
+    model = keras_models.randomized(keras.Model(inputs, outputs))
+    data = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32) + 5
+    qmodel = _quantized(model, data=data)
+    passes = [(own, other) for name, own, other in seen if name == "shared"]
+    assert len(passes) == 2
+    assert abs(passes[0][0] - passes[1][0]) > 1
+    for own, other in passes:
+        assert abs(own - other) < 0.5
+    layer = qmodel.get_layer("shared")
+    assert fits(layer.quantized_kernel()[0].T, *layer.operands.input_range, 14).all()

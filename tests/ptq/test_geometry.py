@@ -67,3 +67,18 @@ def test_other_layers_are_refused():
     layer.build((None, 8, 4))
     with pytest.raises(UnsupportedModelError, match="line: method 'axe' does not take Conv1D"):
         Geometry(layer)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [L.Conv1D(6, 3, strides=2, padding="same", use_bias=False), L.Dense(5, use_bias=False)],
+)
+def test_sequences(layer):
+    inputs = np.random.default_rng(0).normal(size=(3, 9, 4)).astype(np.float32)
+    expected = keras.ops.convert_to_numpy(keras.Sequential([keras.Input((9, 4)), layer])(inputs))
+    found = Geometry(layer)
+    weights = found.grouped(keras.ops.convert_to_numpy(layer.kernel))
+    (((own,),),) = (list(found.vectors(inputs)),)
+    np.testing.assert_allclose(
+        (own @ weights)[0].reshape(expected.shape), expected, rtol=1e-4, atol=1e-5
+    )
