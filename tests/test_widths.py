@@ -118,5 +118,5 @@ def test_a_fixed_scale_is_read_with_eight_bits() -> None:
         chosen = widths.choose(group, settings, _KERNELS, measurement, None, solved_bits=4)
         assert (chosen.bits, chosen.range) == (8, (0.0, 255 / 256))
         assert (chosen.clip, chosen.learn) == (None, False)
-    with pytest.raises(ValueError, match="a reads 'gate'.*8 bits; received 4"):
+    with pytest.raises(ValueError, match=r"a reads 'gate'.*8 bits; received 4"):
         widths.check([group], {"a": LayerSettings(acc_bits=16, input_bits=4)})

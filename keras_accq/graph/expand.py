@@ -6,7 +6,7 @@ additions of constants become a Rescaling of the input, or a depthwise convoluti
 and where a BatchNormalization or a hard_sigmoid has no layer to be folded into, it gets one.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -61,50 +61,34 @@ def _flattened(graph: Graph) -> keras.Model:
     """The model with the layers of nested ones called directly."""
     tensors = new_inputs(graph)
     inputs = mapped(graph.inputs_struct, tensors)
-    _call_all(graph, tensors, "", None, Copies())
+    _call_all(graph, tensors, "", Copies())
     return keras.Model(inputs, mapped(graph.outputs_struct, tensors), name=graph.model.name)
 
 
-def _call_all(
-    graph: Graph, tensors: Tensors, prefix: str, training: bool | None, copies: Copies
-) -> None:
+def _call_all(graph: Graph, tensors: Tensors, prefix: str, copies: Copies) -> None:
     """Adds the outputs of all nodes to the tensors.
 
     Args:
         graph: A model, whose inputs' tensors are known.
         tensors: New tensors by old keys.
         prefix: Of the names.
-        training: What the model's call was given, which its layers' calls are given then.
         copies: All layers copied so far.
     """
     for node in graph.nodes:
-        if not isinstance(node.layer, keras.Model):
-            tensors[node.output] = _call(node, tensors, prefix, training, copies)
-            continue
-        inner = read(node.layer)
-        given: dict[str, Any] = {}
-        taken = node.call(lambda *args, g=given, **kwargs: g.update(kwargs) or args[0], tensors)
-        inside = {
-            id(old): new
-            for old, new in zip(
-                keras.tree.flatten(inner.inputs_struct), keras.tree.flatten(taken), strict=True
+        if not isinstance(node.layer, keras.layers.Layer):
+            tensors[node.output] = node.call(_again(node.layer), tensors)
+        elif not isinstance(node.layer, keras.Model):
+            tensors[node.output] = copies.call(node, tensors, f"{prefix}{node.name}")
+        else:
+            inner = read(node.layer)
+            taken = keras.tree.flatten(argument(node, tensors))
+            inputs = keras.tree.flatten(inner.inputs_struct)
+            inside = {id(old): new for old, new in zip(inputs, taken, strict=True)}
+            _call_all(inner, inside, f"{prefix}{node.name}.", copies)
+            made = keras.tree.flatten(inner.outputs_struct)
+            tensors.update(
+                (key, inside[id(old)]) for key, old in zip(node.outputs, made, strict=True)
             )
-        }
-        asked = given.get("training")
-        mode = training if asked is None else asked
-        _call_all(inner, inside, f"{prefix}{node.name}.", mode, copies)
-        made = keras.tree.flatten(inner.outputs_struct)
-        tensors.update((key, inside[id(old)]) for key, old in zip(node.outputs, made, strict=True))
-
-
-def _call(
-    node: Node, tensors: Mapping[int, Any], prefix: str, training: bool | None, copies: Copies
-) -> Any:
-    if not isinstance(node.layer, keras.layers.Layer):
-        return node.call(_again(node.layer), tensors)
-    if training is not None and node.layer._call_has_training_arg:
-        node = node.with_arguments(training=training)
-    return copies.call(node, tensors, f"{prefix}{node.name}")
 
 
 def _again(operation: Any) -> Callable[..., Any]:

@@ -42,7 +42,8 @@ class Group:
     @property
     def fixed_range(self) -> tuple[float, float] | None:
         """The real values of -128 and 127, where TFLite prescribes the grid."""
-        return fixed_range(self.sources[0].layer)
+        ranges = {fixed_range(node.layer) for node in self.sources}
+        return ranges.pop() if len(ranges) == 1 else None
 
     def is_data(self) -> bool:
         """Whether the values are the model's inputs, rescaled at most."""

@@ -1,7 +1,7 @@
 """A Keras 3 Sequential or Functional model as nodes in topological order."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -38,14 +38,6 @@ class Node:
     def label(self) -> str:
         """A name for this call: the layer's, with a number from the second on."""
         return self.name if self.number == 1 else f"{self.name}.call{self.number}"
-
-    def with_arguments(self, **given: Any) -> "Node":
-        """The same call with other keyword arguments."""
-
-        def call(layer: Any, tensors: Mapping[int, Any]) -> Any:
-            return self.call(lambda *args, **kwargs: layer(*args, **{**kwargs, **given}), tensors)
-
-        return replace(self, call=call)
 
     @property
     def output(self) -> int:

@@ -172,9 +172,7 @@ def test_a_fixed_scale_can_not_be_shared_with_another() -> None:
         a = L.Activation("sigmoid", name="s")(x)
         return L.Concatenate()([a, L.Conv2D(2, 1, name="c")(x)])
 
-    with pytest.raises(
-        UnsupportedModelError, match="s: has a fixed scale, and shares it with s, c"
-    ):
+    with pytest.raises(UnsupportedModelError, match="s: has a fixed scale, and shares it with"):
         _groups(function)
 
     def alike(x):

@@ -43,8 +43,8 @@ def _whole(x):
     x = L.Conv2DTranspose(4, 2, strides=3, output_padding=0, activation="relu")(x)
     x = L.Dropout(0.1)(L.AveragePooling2D(2)(x))
     x = L.Concatenate()([L.GlobalAveragePooling2D()(x), L.GlobalMaxPooling2D()(x), L.Flatten()(x)])
-    z = L.MaxPooling1D()(L.Conv1D(4, 3)(L.ZeroPadding1D()(L.Reshape((-1, 1))(x))))
-    z = L.AveragePooling1D()(L.Cropping1D()(L.UpSampling1D()(z)))
+    z = L.MaxPooling1D()(L.Conv1D(4, 3)(L.ZeroPadding1D(4)(L.Reshape((-1, 1))(x))))
+    z = L.AveragePooling1D(1)(L.Cropping1D()(L.UpSampling1D()(z)))
     z = L.Concatenate()([L.GlobalAveragePooling1D()(z), L.GlobalMaxPooling1D()(z)])
     z = L.Activation("sigmoid")(L.Activation("tanh")(L.Activation("gelu")(z)))
     return L.Reshape((5,))(L.Dense(5)(x)), L.Dense(3, activation="softmax")(x), z
@@ -62,7 +62,7 @@ def test_every_supported_layer() -> None:
             "l",
             "'bilinear'; expected 'nearest', or a Conv2DTranspose",
         ),
-        (_after_conv(L.UpSampling3D(name="l")), "l", "UpSampling3D is not supported"),
+        (_after_conv(L.UnitNormalization(name="l")), "l", "UnitNormalization is not supported"),
         (
             lambda x: L.Conv1D(2, 3, padding="causal", name="l")(L.Reshape((64, 3))(x)),
             "l",

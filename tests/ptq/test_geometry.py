@@ -63,9 +63,11 @@ def test_several_tensors_are_cut_alike_and_kernels_return():
 
 
 def test_other_layers_are_refused():
-    layer = L.Conv1D(3, 3, name="line")
+    layer = L.DepthwiseConv1D(3, name="line")
     layer.build((None, 8, 4))
-    with pytest.raises(UnsupportedModelError, match="line: method 'axe' does not take Conv1D"):
+    with pytest.raises(
+        UnsupportedModelError, match="line: method 'axe' does not take DepthwiseConv1D"
+    ):
         Geometry(layer)
 
 
