@@ -106,12 +106,21 @@ def kind(layer: Any) -> Kind | None:
     if type(layer) is keras.layers.Activation:
         return _ACTIVATIONS.get(layer.activation)
     if type(layer) in _AVERAGES and averages_all(layer):
-        return Kind.GLOBAL_AVERAGE
+        return Kind.PASS if _has_one_position(layer) else Kind.GLOBAL_AVERAGE
+    if type(layer) in _GLOBAL_AVERAGES and _has_one_position(layer):
+        # The converter leaves out a mean of one value, and with it the change of scale.
+        return Kind.PASS
     # Exact types: what a subclass computes is not known.
     return _KINDS.get(type(layer))
 
 
 _AVERAGES = (keras.layers.AveragePooling1D, keras.layers.AveragePooling2D)
+_GLOBAL_AVERAGES = (keras.layers.GlobalAveragePooling1D, keras.layers.GlobalAveragePooling2D)
+
+
+def _has_one_position(layer: Any) -> bool:
+    shapes = {tuple(call.input_tensors[0].shape[1:-1]) for call in layer._inbound_nodes}
+    return bool(shapes) and all(set(shape) == {1} for shape in shapes)
 
 
 def known_activation(activation: Any) -> bool:

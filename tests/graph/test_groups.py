@@ -104,6 +104,14 @@ def test_an_average_of_the_whole_map_has_a_scale_of_its_own() -> None:
     assert _groups(corner) == {"x": (["x"], ["c"]), "c": (["c"], [])}
 
 
+def test_an_average_of_one_position_hands_its_value_through() -> None:
+    def function(x):
+        x = L.GlobalAveragePooling2D(keepdims=True)(L.AveragePooling2D(1)(x))
+        return L.Dense(2, name="d")(L.GlobalAveragePooling1D()(L.Reshape((1, 3))(x)))
+
+    assert list(_groups(function, (1, 1, 3))) == ["x", "d"]
+
+
 def test_never_negative() -> None:
     inputs = keras.Input((8, 8, 3))
     a = L.Conv2D(4, 1, activation="relu", name="a")(inputs)
