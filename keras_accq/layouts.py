@@ -30,12 +30,10 @@ avx2_dw (depthwise convolution with one output per input channel)
     lane each. A block for which 3 * (steps + spills) is more than 7 times its pairs is multiplied
     in 32 bits instead, which then costs less.
 
-neon_dot8 (convolution, fully connected; a model of a kernel, which is not built yet)
-    SMLAL and SMLAL2 on x as stored, whose range is widened to hold 0. K, as it lies in the file,
-    is cut into blocks of 16; each block makes two steps, of its first and of its last 8 values,
-    into the same 8 int16 lanes, so lane = k mod 8. A segment is exact when the test of
-    keras_accq.bounds holds in each lane of the block of 8 output channels that share the schedule.
-    One product always fits, so nothing is split.
+neon_dot8 (convolution, fully connected)
+    SMLAL and SMLAL2 on x as stored, whose range is widened to hold 0. Runs as above are cut into
+    groups of 16 bytes, the last one filled with zero weights, for a block of 4 output channels;
+    each channel has eight int16 lanes, of the bytes i and i + 8. The same test and split.
 
 Blocks of channels never cross convolution groups; the last block of a group may be partial.
 """
@@ -57,6 +55,7 @@ _LIMIT = accumulator_limit(16)
 # Output channels that share a schedule.
 _BLOCK = 16
 _DEPTHWISE_BLOCK = 32
+_NEON_BLOCK = 4
 
 # Weights are packed in pieces of about this many, which keeps the 32-bit copies small.
 _PIECE = 1 << 21
@@ -211,12 +210,17 @@ def _avx2_dw(layer: _Layer) -> Spills:
 
 
 def _neon_dot8(layer: _Layer) -> Spills:
-    blocks = _filled(_blocks_of(layer, 8), 2, 16)
-    steps = _in_order(blocks.reshape(blocks.shape[0], 8, -1, 8).transpose(2, 0, 1, 3))
-    loads = _loads(
-        steps.reshape(steps.shape[0], -1, 64, 1), *widened_range(layer.in_min, layer.in_max)
+    blocks = _blocks_of(layer, _NEON_BLOCK)
+    count = blocks.shape[0]
+    runs = _filled(blocks.reshape(count, _NEON_BLOCK, -1, layer.run), 3, 16)
+    pairs = runs.reshape(count, _NEON_BLOCK, -1, 2, 8)
+    steps = _in_order(pairs.transpose(2, 0, 1, 4, 3))
+    return _total(
+        _walk_pairs(
+            steps.reshape(steps.shape[0], count, 8 * _NEON_BLOCK, 2),
+            *widened_range(layer.in_min, layer.in_max),
+        )
     )
-    return _total(_walk([(loads, np.ones(loads.shape[:2], bool))]))
 
 
 _LAYOUTS: dict[str, Callable[[_Layer], Spills]] = {

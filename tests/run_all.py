@@ -146,7 +146,7 @@ def aarch64(_: bool) -> None:
         run([sys.executable, str(programs / "cases.py"), cases], PYTHONPATH=path)
         for core in sysroot.CORES:
             tests = ["ctest", "--test-dir", str(folder), "--parallel", "2", "--progress"]
-            run([*tests, "--output-on-failure", "--no-tests=error"], QEMU_CPU=core)
+            run([*tests, "--output-on-failure", "--no-tests=error"], QEMU_CPU=core, ACCQ_EVERY="4")
             run(root.command(core, [str(programs / "replay.py"), cases], environment))
 
 

@@ -94,8 +94,8 @@ class TestFigures:
         assert op.least_acc_bits == 21
         assert op.largest_safe_tile == 5  # 5 * 50 * 128 = 32000
         assert set(op.spills) == {"avx2_k4n16", "neon_dot8"}
-        # 18 vector steps of 8 lanes; 5 products of 6400 fit a lane.
-        assert (op.spills["neon_dot8"].steps, op.spills["neon_dot8"].spills) == (18, 4)
+        # Rows of 48 bytes are 3 steps each; 2 pairs of products of 6400 fit a lane.
+        assert (op.spills["neon_dot8"].steps, op.spills["neon_dot8"].spills) == (9, 5)
 
     def test_rows_are_runs_unless_dilation_or_groups_part_them(self):
         q = np.ones((4, 3, 3, 3), np.int8)
@@ -140,8 +140,8 @@ class TestFigures:
         assert (op.least_acc_bits, op.phase_least_acc_bits) == (17, 16)
         # Phases of 2 x 2, 2 x 1, 1 x 2 and 1 x 1 taps of 4 channels, in groups of 4 bytes.
         assert op.spills["avx2_k4n16"].steps == 4 + 2 + 2 + 1
-        # Blocks of 16 values are two steps each: 1, 1, 1 and 1 blocks.
-        assert op.spills["neon_dot8"].steps == 8
+        # Each row of a phase fits a group of 16 bytes.
+        assert op.spills["neon_dot8"].steps == 2 + 2 + 1 + 1
         text = str(accq.verify(file))
         assert "56320 (phases 30720)" in text
         assert "17 (phases 16)" in text

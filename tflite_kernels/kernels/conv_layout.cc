@@ -28,25 +28,28 @@ ConvChannels ChannelsOfBlock(const OpSpec& spec, size_t block, int32_t most) {
                       group * (spec.in_channels / spec.groups)};
 }
 
-bool ConvGroups(const OpSpec& spec, const ConvChannels& channels, Buffer<Group>* groups,
-                Buffer<GroupPlace>* places) {
+bool ConvGroups(const OpSpec& spec, const ConvLayout& layout, const ConvChannels& channels,
+                Buffer<Group>* groups, Buffer<GroupPlace>* places) {
   const bool whole_rows = spec.groups == 1 && spec.dilation_w == 1;
   const int32_t depth = spec.in_channels / spec.groups;
   const int32_t taps = whole_rows ? 1 : spec.filter_w;  // runs of a filter row
   const int32_t run = whole_rows ? spec.filter_w * depth : depth;
-  const size_t per_run = CeilDiv(run, 4);
+  const size_t per_run = CeilDiv(run, layout.bytes);
   if (!groups->Allocate(per_run * taps * spec.filter_h) || !places->Allocate(groups->size())) {
     return false;
   }
   size_t g = 0;
   for (int32_t row = 0; row < spec.filter_h; ++row) {
     for (int32_t tap = 0; tap < taps; ++tap) {
-      for (int32_t i = 0; i < run; i += 4, ++g) {
+      for (int32_t i = 0; i < run; i += layout.bytes, ++g) {
         (*places)[g] = GroupPlace{row, tap * spec.dilation_w * spec.in_channels + i};
         const int64_t k = (int64_t{row} * taps + tap) * run + i;
         for (int32_t c = 0; c < channels.count; ++c) {
-          std::copy_n(spec.weights + WeightIndex(spec, channels.first + c, k), std::min(4, run - i),
-                      (*groups)[g].weights + 4 * c);
+          const int8_t* from = spec.weights + WeightIndex(spec, channels.first + c, k);
+          int8_t* to = (*groups)[g].weights + layout.bytes * c;
+          for (int32_t byte = 0; byte < std::min(layout.bytes, run - i); ++byte) {
+            to[layout.PlaceOf(byte)] = from[byte];
+          }
         }
       }
     }

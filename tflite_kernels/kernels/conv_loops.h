@@ -1,11 +1,12 @@
-// What an instruction set gives to convolve with weights in the layout k4n16 (conv_layout.h): the
-// inner loops over a tile of output pixels by a block of output channels.
+// What an instruction set gives to convolve with weights in one of the layouts of conv_layout.h:
+// the inner loops over a tile of output pixels by a block of output channels.
 #ifndef ACCQ_KERNELS_CONV_LOOPS_H_
 #define ACCQ_KERNELS_CONV_LOOPS_H_
 
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/conv_layout.h"
 #include "kernels/operands.h"
 #include "kernels/output_range.h"
 #include "kernels/schedule.h"
@@ -14,7 +15,8 @@ namespace accq {
 
 inline constexpr int32_t kMostBlockChannels = 32;
 
-// A block of channels, packed. Each step has a group for every 16 of them, one behind the other.
+// A block of channels, packed. Each step has a group for every layout.channels of them, one behind
+// the other. The weights of a channel are in the order of the bytes.
 struct ConvBlock {
   const Group* steps;
   size_t num_steps;
@@ -37,7 +39,8 @@ struct ConvTile {
 
 using ConvTileFunction = void (*)(const ConvBlock&, const ConvTile&, const OutputRange&);
 
-// How the sums of a block are held.
+// How the sums of a block are held. Shifted stands for stored operands too: one instruction
+// multiplies.
 //   kShort: int16 sums are short-lived, int32 sums stay in registers; right for segments of a few
 //     steps.
 //   kLong: int16 sums stay in registers, for more pixels at a time; int32 sums are in memory.
@@ -47,11 +50,16 @@ enum class TileKind { kShortShifted, kShortSigned, kLongShifted, kDot };
 struct ConvLoops {
   const char* kernel;      // its name
   bool dots;               // every block is kDot; else none
-  int32_t block_channels;  // 16 or, if `dots`, more groups of 16 at a time
+  int32_t block_channels;  // those of a group or, if `dots`, of several
   MapOperands map;
   int (*tile_pixels)(TileKind kind);
   // The loop for 1 to tile_pixels(kind) pixels and a block of `channels` channels.
   ConvTileFunction (*find_tile)(TileKind kind, int pixels, int channels);
+  ConvLayout layout = kK4N16;
+  bool stored = false;  // every block multiplies stored operands (Form::kStored); else none
+  // From this mean length of a segment on, int16 sums get the registers: each spill then loads,
+  // adds and stores int32 sums, which the steps between must outweigh.
+  size_t long_segment = 6;
 };
 
 }  // namespace accq

@@ -4,6 +4,9 @@
 #ifdef ACCQ_VNNI
 #include "kernels/vnni/kernels.h"
 #endif
+#ifdef ACCQ_ARM64
+#include "kernels/neon/kernels.h"
+#endif
 #include "kernels/op.h"
 #include "kernels/reference.h"
 
@@ -18,6 +21,9 @@ const std::vector<const Kernel*>& KernelTable() {
 #ifdef ACCQ_X86
       &kAvx2K4N16,      // convolution, fully connected
       &kAvx2Depthwise,  // depthwise convolution, multiplier 1
+#endif
+#ifdef ACCQ_ARM64
+      &kNeonDot8,  // convolution, fully connected
 #endif
       &kReference,  // everything, everywhere
   };

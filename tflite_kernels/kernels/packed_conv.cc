@@ -17,10 +17,6 @@ namespace {
 constexpr int kChunkPixels = 96;
 constexpr int kChunkMultiple = 24;
 
-// From this mean length of a segment on, int16 sums get the registers: each spill then loads, adds
-// and stores int32 sums, which the steps between must outweigh.
-constexpr size_t kLongSegment = 6;
-
 // Of `left` pixels, the next that pass together: not so many that only a few are left.
 int ChunkOf(int64_t left) {
   if (left <= kChunkPixels) return static_cast<int>(left);
@@ -35,7 +31,7 @@ struct PackedConv::Block {
   Form form = Form::kShifted;
   TileKind tile = TileKind::kDot;
   ConvChannels channels;
-  Buffer<Group> dots;         // [step][16 channels]; empty for those with a schedule
+  Buffer<Group> reordered;    // [step][layout.channels], where it is not as the schedule has it
   Buffer<GroupPlace> places;  // one per step
   Buffer<int32_t> columns;    // the same, for filters of a single row
   size_t first_step;          // where its offsets begin among those of all blocks
@@ -43,55 +39,76 @@ struct PackedConv::Block {
   alignas(kAlignment) float multiplier[kMostBlockChannels] = {};
 
   bool Init(const OpSpec& spec, const ConvLoops& loops, size_t index);
-  const Buffer<Group>& packed() const { return tile == TileKind::kDot ? dots : schedule.packed(); }
+  const Buffer<Group>& packed() const {
+    return reordered.size() > 0 ? reordered : schedule.packed();
+  }
 
  private:
-  bool PackInt16(const OpSpec& spec);
-  bool PackDots(const OpSpec& spec);
+  bool PackInt16(const OpSpec& spec, const ConvLoops& loops);
+  bool BuildSchedule(const OpSpec& spec, const ConvLayout& layout, const Buffer<Group>& groups);
+  bool PackDots(const OpSpec& spec, const ConvLayout& layout);
 };
 
 bool PackedConv::Block::Init(const OpSpec& spec, const ConvLoops& loops, size_t index) {
   channels = ChannelsOfBlock(spec, index, loops.block_channels);
-  if (!(loops.dots ? PackDots(spec) : PackInt16(spec)) || !columns.Allocate(places.size())) {
+  if (loops.stored) form = Form::kStored;
+  if (!(loops.dots ? PackDots(spec, loops.layout) : PackInt16(spec, loops)) ||
+      !columns.Allocate(places.size())) {
     return false;
   }
   for (size_t s = 0; s < places.size(); ++s) columns[s] = places[s].column;
   for (int32_t c = 0; c < channels.count; ++c) {
     // sum x' q = sum u q + in_min * sum q; validated as the sum of the input that is all in_min.
     const int64_t shift =
-        form == Form::kSigned ? 0 : spec.in_min * SumOfWeights(spec, channels.first + c);
+        form == Form::kShifted ? spec.in_min * SumOfWeights(spec, channels.first + c) : 0;
     bias[c] = static_cast<int32_t>(EffectiveBias(spec, channels.first + c) + shift);
     multiplier[c] = spec.multiplier[channels.first + c];
   }
   return true;
 }
 
-bool PackedConv::Block::PackInt16(const OpSpec& spec) {
+bool PackedConv::Block::PackInt16(const OpSpec& spec, const ConvLoops& loops) {
   Buffer<Group> groups;
   Buffer<GroupPlace> group_places;
-  if (!ConvGroups(spec, channels, &groups, &group_places) ||
-      !BuildCheaperSchedule(spec, groups, &schedule, &form) || !places.Allocate(schedule.steps())) {
+  if (!ConvGroups(spec, loops.layout, channels, &groups, &group_places) ||
+      !BuildSchedule(spec, loops.layout, groups) || !places.Allocate(schedule.steps())) {
     return false;
   }
   for (size_t s = 0; s < places.size(); ++s) places[s] = group_places[schedule.group_of_step(s)];
-  tile = form == Form::kSigned                                 ? TileKind::kShortSigned
-         : schedule.steps() < kLongSegment * schedule.spills() ? TileKind::kShortShifted
-                                                               : TileKind::kLongShifted;
+  tile = form == Form::kSigned                                       ? TileKind::kShortSigned
+         : schedule.steps() < loops.long_segment * schedule.spills() ? TileKind::kShortShifted
+                                                                     : TileKind::kLongShifted;
   return true;
 }
 
-bool PackedConv::Block::PackDots(const OpSpec& spec) {
-  const int32_t width = (channels.count + kBlockChannels - 1) / kBlockChannels;
+bool PackedConv::Block::BuildSchedule(const OpSpec& spec, const ConvLayout& layout,
+                                      const Buffer<Group>& groups) {
+  if (form != Form::kStored) return BuildCheaperSchedule(spec, groups, &schedule, &form);
+  if (!schedule.Build(groups.data(), groups.size(), spec, form) ||
+      !reordered.Allocate(schedule.steps())) {
+    return false;
+  }
+  for (size_t s = 0; s < schedule.steps(); ++s) {
+    for (int32_t i = 0; i < 2 * kLanes; ++i) {
+      const int32_t byte = i % layout.bytes;
+      reordered[s].weights[i] = schedule.packed()[s].weights[i - byte + layout.PlaceOf(byte)];
+    }
+  }
+  return true;
+}
+
+bool PackedConv::Block::PackDots(const OpSpec& spec, const ConvLayout& layout) {
+  const int32_t width = (channels.count + layout.channels - 1) / layout.channels;
   for (int32_t i = 0; i < width; ++i) {
     ConvChannels part = channels;
-    part.first += i * kBlockChannels;
-    part.count = std::min(kBlockChannels, channels.count - i * kBlockChannels);
+    part.first += i * layout.channels;
+    part.count = std::min(layout.channels, channels.count - i * layout.channels);
     Buffer<Group> groups;
-    if (!ConvGroups(spec, part, &groups, &places) ||
-        (i == 0 && !dots.Allocate(groups.size() * width))) {
+    if (!ConvGroups(spec, layout, part, &groups, &places) ||
+        (i == 0 && !reordered.Allocate(groups.size() * width))) {
       return false;
     }
-    for (size_t g = 0; g < groups.size(); ++g) dots[g * width + i] = groups[g];
+    for (size_t g = 0; g < groups.size(); ++g) reordered[g * width + i] = groups[g];
   }
   return true;
 }
@@ -108,7 +125,8 @@ bool PackedConv::Init(const OpSpec& spec, const ConvLoops& loops) {
   for (size_t b = 0; b < num_blocks_; ++b) {
     Block& block = blocks_[b];
     if (!block.Init(spec, loops, b)) return false;
-    (block.form == Form::kSigned ? any_signed_ : any_shifted_) = true;
+    (block.form == Form::kShifted ? any_shifted_ : any_stored_) = true;
+    if (block.form == Form::kSigned) any_signed_ = true;
     // Without schedules the steps of all blocks are the same.
     const bool shares_steps = loops.dots && b > 0;
     block.first_step = shares_steps ? 0 : num_steps_;
@@ -143,7 +161,7 @@ void PackedConv::Run(const StripPlan& plan, const int8_t* in, const OutputGrid& 
   StripPlanes planes;
   for (uint8_t** plane :
        {any_shifted_ ? &planes.shifted : nullptr, any_signed_ ? &planes.magnitude : nullptr,
-        any_signed_ ? &planes.value : nullptr}) {
+        any_stored_ ? &planes.value : nullptr}) {
     if (plane == nullptr) continue;
     *plane = memory;
     memory += plan.plane_bytes;
@@ -203,7 +221,9 @@ void PackedConv::RunStrip(const StripPlan& plan, const StripPlanes& planes, cons
           block.multiplier,
           block.channels.count,
       };
-      const uint8_t* plane = (block.form == Form::kSigned ? planes.magnitude : planes.shifted) +
+      const uint8_t* plane = (block.form == Form::kShifted  ? planes.shifted
+                              : block.form == Form::kSigned ? planes.magnitude
+                                                            : planes.value) +
                              block.channels.first_operand;
       // Evenly, the first ones with one more: a tile of few pixels waits for each of its sums.
       const int height = loops_->tile_pixels(block.tile);
@@ -230,7 +250,7 @@ void PackedConv::AddTo(OpReport* report) const {
     report->steps += block.schedule.steps();
     report->spills += block.schedule.spills();
     report->extra_steps += block.schedule.extra_steps();
-    report->int32_steps += block.dots.size();
+    if (block.tile == TileKind::kDot) report->int32_steps += block.reordered.size();
     report->packed_bytes += block.packed().bytes();
   }
 }

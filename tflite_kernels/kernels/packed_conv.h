@@ -1,4 +1,4 @@
-// Convolution weights packed for the layout k4n16 (conv_layout.h), and the loops over strips,
+// Convolution weights packed for a layout (conv_layout.h), and the loops over strips,
 // pixels and channel blocks around the inner ones of an instruction set (conv_loops.h).
 #ifndef ACCQ_KERNELS_PACKED_CONV_H_
 #define ACCQ_KERNELS_PACKED_CONV_H_
@@ -43,7 +43,9 @@ class PackedConv {
  private:
   struct Block;
 
-  size_t Planes() const { return (any_shifted_ ? 1 : 0) + (any_signed_ ? 2 : 0); }
+  size_t Planes() const {
+    return (any_shifted_ ? 1 : 0) + (any_signed_ ? 1 : 0) + (any_stored_ ? 1 : 0);
+  }
   size_t OffsetBytes() const { return spec_.filter_h == 1 ? 0 : num_steps_ * sizeof(int32_t); }
   void FillOffsets(const StripPlan& plan, int32_t* offsets) const;
   void RunStrip(const StripPlan& plan, const StripPlanes& planes, const int32_t* offsets,
@@ -53,7 +55,8 @@ class PackedConv {
   const ConvLoops* loops_ = nullptr;
   std::unique_ptr<Block[]> blocks_;
   size_t num_blocks_ = 0, num_steps_ = 0;
-  bool any_shifted_ = false, any_signed_ = false;
+  // Whose operands blocks want: x' - in_min; |x'|; x'.
+  bool any_shifted_ = false, any_signed_ = false, any_stored_ = false;
 };
 
 }  // namespace accq

@@ -53,9 +53,9 @@ bool Schedule::Build(const Group* groups, size_t count, const OpSpec& spec, Form
       !lengths.Allocate(2 * count)) {
     return false;
   }
-  const bool is_signed = form == Form::kSigned;
-  const int32_t a = is_signed ? std::min(spec.in_min, 0) : 0;
-  const int32_t b = is_signed ? std::max(spec.in_max, 0) : spec.in_max - spec.in_min;
+  const bool shifted = form == Form::kShifted;
+  const int32_t a = shifted ? 0 : std::min(spec.in_min, 0);
+  const int32_t b = shifted ? spec.in_max - spec.in_min : std::max(spec.in_max, 0);
   LaneSums segment(a, b), alone(a, b);
   num_groups_ = count;
   num_steps_ = num_spills_ = 0;
@@ -75,7 +75,7 @@ bool Schedule::Build(const Group* groups, size_t count, const OpSpec& spec, Form
   for (size_t g = 0; g < count; ++g) {
     alone.Clear();
     alone.Add(groups[g]);
-    if (alone.Fit() && !(is_signed && HoldsLeastInt8(groups[g]))) {
+    if (alone.Fit() && !(form == Form::kSigned && HoldsLeastInt8(groups[g]))) {
       append(groups[g], g);
       continue;
     }

@@ -2,20 +2,22 @@
 // exact for every input. Derived from the weights, so no file can make a kernel overflow.
 //
 // A vector kernel works through GROUPS of 32 lanes x 2 weights: a group adds x0 * w0 + x1 * w1 to
-// each int16 lane (PMADDUBSW, then PADDW). The groups of a layer come in file order; the rule below
-// is the whole algorithm, and keras_accq/layouts.py states the same one in Python:
+// each int16 lane (PMADDUBSW, then PADDW; or SMLAL twice). The groups of a layer come in file
+// order; the rule below is the whole algorithm, and keras_accq/layouts.py states the same one in
+// Python:
 //
 //  1. The operand that is multiplied lies in [a, b], a <= 0 <= b, by form:
 //       kShifted: u = x - in_min in [0, in_max - in_min]; one instruction multiplies.
 //       kSigned:  x itself, [min(in_min, 0), max(in_max, 0)], as |x| * (sign(x) * w): one
 //                 instruction more, but positive and negative weights cancel in the range.
+//       kStored:  the same x and range, where an instruction multiplies signed bytes.
 //  2. Weights fit a lane when, with P and N the sums of their positive and negative parts,
 //       b * P - a * N <= 32767   and   b * N - a * P <= 32767.
 //     Zero is in [a, b], so every partial sum then fits too, in any order.
-//  3. A group whose pair does not fit in some lane alone (PMADDUBSW would saturate), or in the
-//     signed form a group that holds -128 (PSIGNB can not negate it), becomes two steps with the
-//     weights trunc(w / 2) and w - trunc(w / 2). Halves of int8 pairs always fit. Any other group
-//     is one step.
+//  3. A group whose pair does not fit in some lane alone (PMADDUBSW would saturate, SMLAL wrap), or
+//     in the signed form a group that holds -128 (PSIGNB can not negate it), becomes two steps with
+//     the weights trunc(w / 2) and w - trunc(w / 2). Halves of int8 pairs always fit. Any other
+//     group is one step.
 //  4. A segment takes steps as long as all of its weights fit in all 32 lanes. At its end the lanes
 //     are widened and added to int32 sums: a spill.
 #ifndef ACCQ_KERNELS_SCHEDULE_H_
@@ -35,7 +37,7 @@ struct alignas(64) Group {
   int8_t weights[2 * kLanes];  // lane i holds elements 2 * i and 2 * i + 1
 };
 
-enum class Form { kShifted, kSigned };
+enum class Form { kShifted, kSigned, kStored };
 
 struct Segments {
   int32_t length, count;  // `count` segments of `length` steps each

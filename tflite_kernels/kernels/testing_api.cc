@@ -103,10 +103,20 @@ std::string LayoutSpills(const std::string& layout, const OpSpec& spec, int64_t*
   Schedule schedule;
   if (layout == "avx2_k4n16") {
     Buffer<GroupPlace> places;
-    for (size_t b = 0; b < CountConvBlocks(spec); ++b) {
+    for (size_t b = 0; b < CountConvBlocks(spec, kK4N16.channels); ++b) {
       Form form;
-      if (!ConvGroups(spec, ChannelsOfBlock(spec, b), &groups, &places) ||
+      if (!ConvGroups(spec, kK4N16, ChannelsOfBlock(spec, b, kK4N16.channels), &groups, &places) ||
           !BuildCheaperSchedule(spec, groups, &schedule, &form)) {
+        return "no memory";
+      }
+      AddFigures(schedule, figures);
+    }
+  } else if (layout == "neon_dot8") {
+    Buffer<GroupPlace> places;
+    for (size_t b = 0; b < CountConvBlocks(spec, kK16N4.channels); ++b) {
+      const ConvChannels channels = ChannelsOfBlock(spec, b, kK16N4.channels);
+      if (!ConvGroups(spec, kK16N4, channels, &groups, &places) ||
+          !schedule.Build(groups.data(), groups.size(), spec, Form::kStored)) {
         return "no memory";
       }
       AddFigures(schedule, figures);
@@ -124,7 +134,7 @@ std::string LayoutSpills(const std::string& layout, const OpSpec& spec, int64_t*
       }
     }
   } else {
-    return "expected the layout avx2_k4n16 or avx2_dw, came " + layout;
+    return "expected the layout avx2_k4n16, avx2_dw or neon_dot8, came " + layout;
   }
   return "";
 }

@@ -19,13 +19,14 @@ constexpr Case kCases[] = {
     {Form::kShifted, -128, 127}, {Form::kSigned, -128, 127}, {Form::kShifted, -8, 7},
     {Form::kSigned, -8, 7},      {Form::kSigned, 5, 90},     {Form::kShifted, 5, 90},
     {Form::kSigned, -100, -3},   {Form::kShifted, 7, 7},     {Form::kSigned, -128, -128},
+    {Form::kStored, -128, 127},  {Form::kStored, 5, 90},
 };
 
 // The greatest magnitude that a lane of these steps can reach, by trying both extreme operands of
 // each weight.
 int64_t WorstCase(const Case& c, const std::vector<Group>& steps) {
-  const int64_t a = c.form == Form::kSigned ? std::min(c.in_min, 0) : 0;
-  const int64_t b = c.form == Form::kSigned ? std::max(c.in_max, 0) : c.in_max - c.in_min;
+  const int64_t a = c.form != Form::kShifted ? std::min(c.in_min, 0) : 0;
+  const int64_t b = c.form != Form::kShifted ? std::max(c.in_max, 0) : c.in_max - c.in_min;
   int64_t worst = 0;
   for (int lane = 0; lane < kLanes; ++lane) {
     int64_t least = 0, greatest = 0;
@@ -123,6 +124,11 @@ TEST(ScheduleTest, UsesTheWholeRangeAndNoMore) {
   groups[1].weights[6] = 0;
   groups[1].weights[8] = -128;  // can not be negated: -64 and -64
   EXPECT_EQ(figures(Form::kSigned), (Figures{3, 1, 1}));
+
+  groups[0].weights[6] = groups[0].weights[7] = 0;  // a pair of -128 alone: 128 * 128 fits
+  EXPECT_EQ(figures(Form::kStored), (Figures{2, 1, 0}));
+  groups[1].weights[9] = -128;  // 128 * 256 = 32768
+  EXPECT_EQ(figures(Form::kStored), (Figures{3, 2, 1}));
 }
 
 TEST(ScheduleTest, OfNothingIsEmpty) {
