@@ -41,7 +41,7 @@ class Group:
 
     @property
     def fixed_range(self) -> tuple[float, float] | None:
-        """The real values of -128 and 127, where TFLite prescribes the grid."""
+        """The real values of -128 and 127, where the grid is always the same."""
         ranges = {fixed_range(node.layer) for node in self.sources}
         return ranges.pop() if len(ranges) == 1 else None
 

@@ -77,17 +77,17 @@ _ACTIVATIONS: dict[Any, Kind] = {
     keras.activations.linear: Kind.PASS,
     keras.activations.relu: Kind.RELU,
     keras.activations.relu6: Kind.RELU,
-    keras.activations.hard_silu: Kind.FUNCTION,
     keras.activations.gelu: Kind.FUNCTION,
     keras.activations.sigmoid: Kind.GATE,
     keras.activations.tanh: Kind.GATE,
     keras.activations.hard_sigmoid: Kind.HARD_SIGMOID,
     keras.activations.softmax: Kind.SOFTMAX,
 }
-# The real values of -128 and 127 on the grids that TFLite prescribes (hard_sigmoid has sigmoid's).
+# The real values of -128 and 127 on the grids that TFLite prescribes. That of hard_sigmoid does its
+# clipping.
 _FIXED_RANGES: dict[Any, tuple[float, float]] = {
     keras.activations.sigmoid: (0.0, 255 / 256),
-    keras.activations.hard_sigmoid: (0.0, 255 / 256),
+    keras.activations.hard_sigmoid: (0.0, 1.0),
     keras.activations.tanh: (-1.0, 127 / 128),
 }
 # What a compute layer can have as its own last step.
@@ -152,7 +152,7 @@ def has_softmax(layer: Any) -> bool:
 
 
 def fixed_range(layer: Any) -> tuple[float, float] | None:
-    """The real values of -128 and 127 in a layer's output, where TFLite prescribes its grid."""
+    """The real values of -128 and 127 in a layer's output, where its grid is always the same."""
     if type(layer) is keras.layers.Activation:
         return _FIXED_RANGES.get(layer.activation)
     return None

@@ -147,20 +147,21 @@ class _Writer:
     def _activated(self, y: Any, activation: Any, name: str) -> Any:
         if activation is keras.activations.linear:
             return y
-        if activation is keras.activations.silu:
-            return self._silu(y, f"{name}.silu")
+        if activation in _GATES:
+            return self._gated(y, activation, f"{name}.{activation.__name__}")
         if activation is keras.activations.leaky_relu:
             return self._layer(keras.layers.LeakyReLU, f"{name}.leaky_relu", negative_slope=0.2)(y)
         called = f"{name}.{activation.__name__}"
         return self._layer(keras.layers.Activation, called, activation=activation)(y)
 
-    def silu(self, node: Node, tensors: Tensors) -> Any:
-        return self._silu(argument(node, tensors), node.name)
+    def gated(self, node: Node, tensors: Tensors) -> Any:
+        return self._gated(argument(node, tensors), node.layer.activation, node.name)
 
-    def _silu(self, x: Any, name: str) -> Any:
-        """x·sigmoid(x)."""
-        gate = self._layer(keras.layers.Activation, f"{name}.sigmoid", activation="sigmoid")
-        return self._layer(keras.layers.Multiply, name)([x, gate(x)])
+    def _gated(self, x: Any, activation: Any, name: str) -> Any:
+        """x times a function of x."""
+        gate = _GATES[activation]
+        layer = self._layer(keras.layers.Activation, f"{name}.{gate}", activation=gate)
+        return self._layer(keras.layers.Multiply, name)([x, layer(x)])
 
     def leaky_relu(self, node: Node, tensors: Tensors) -> Any:
         # What keras.activations.leaky_relu takes when it is given no slope.
@@ -169,8 +170,14 @@ class _Writer:
         return layer(argument(node, tensors))
 
 
+# HARD_SWISH would be one operator, but LiteRT's rounds in 16-bit steps of its own: where a result is
+# near halfway between two integers it takes the other one.
+_GATES = {
+    keras.activations.silu: "sigmoid",
+    keras.activations.hard_silu: "hard_sigmoid",
+}
 _ACTIVATIONS: dict[Any, _Rule] = {
-    keras.activations.silu: _Writer.silu,
+    **dict.fromkeys(_GATES, _Writer.gated),
     keras.activations.leaky_relu: _Writer.leaky_relu,
 }
 

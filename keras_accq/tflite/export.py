@@ -51,8 +51,6 @@ _ARITHMETIC = {
 _FUNCTIONS = {
     keras.activations.sigmoid: tf.sigmoid,
     keras.activations.tanh: tf.tanh,
-    # As the converter recognizes HARD_SWISH.
-    keras.activations.hard_silu: lambda x: x * tf.nn.relu6(x + 3.0) * (1 / 6),
     keras.activations.gelu: lambda x: tf.nn.gelu(x, approximate=False),
 }
 
@@ -305,7 +303,7 @@ class Exporter:
         return _Value(_FUNCTIONS[layer.activation](value.tensor))
 
     def _hard_sigmoid(self, layer: Any, x: "_Value | _Waiting") -> _Waiting:
-        """x/6 + 1/2; the output's grid, which ends at 0 and (nearly) 1, does the rest."""
+        """x/6 + 1/2; the output's grid, which ends at 0 and 1, does the rest."""
         if not isinstance(x, _Waiting) or x.activation is not None:
             raise ConversionError(
                 f"layer {layer.name!r}: hard_sigmoid expected right behind a compute layer without "

@@ -102,7 +102,8 @@ def test_activations_of_compute_layers_are_layers() -> None:
         return L.Dense(2, activation="sigmoid", name="c")(L.Activation("swish", name="s")(x))
 
     assert list(_expanded(function)) == [
-        "a", "a.hard_silu", "b", "b.leaky_relu", "r", "s.sigmoid", "s", "c", "c.sigmoid",
+        "a", "a.hard_silu.hard_sigmoid.scale", "a.hard_silu.hard_sigmoid", "a.hard_silu", "b",
+        "b.leaky_relu", "r", "s.sigmoid", "s", "c", "c.sigmoid",
     ]  # fmt: skip
 
 

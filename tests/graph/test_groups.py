@@ -172,7 +172,7 @@ def test_fixed_ranges() -> None:
         scale, zero_point = grid(*groups[name], 8)
         assert (float(np.float32(scale)), int(zero_point)) == expected
         assert grid(*groups[name], 8, power_of_two=True) == expected
-    assert groups["hard_sigmoid"] == groups["sigmoid"]
+    assert groups["hard_sigmoid"] == (0, 1)
 
 
 def test_a_fixed_scale_can_not_be_shared_with_another() -> None:

@@ -36,7 +36,7 @@ def _whole(x):
     x = L.PReLU()(L.LeakyReLU()(L.UpSampling2D()(x)))
     x = L.Permute((1, 2, 3))(L.Cropping2D(1)(x))
     y = L.Activation("hard_sigmoid")(L.Conv2D(8, 1)(x))
-    x = L.Subtract()([L.Activation("hard_swish")(L.Multiply()([x, y])), x])
+    x = L.Subtract()([L.Multiply()([x, y]), x])
     x = L.Dense(5)(x)
     x = L.Conv2DTranspose(4, 3, strides=2, padding="same", use_bias=False)(x)
     x = L.ReLU()(L.BatchNormalization()(x))
