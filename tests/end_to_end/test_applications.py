@@ -1,4 +1,4 @@
-"""Networks of `keras.applications`, with random weights, on small images: trained, converted, run."""
+"""Networks of `keras.applications` with random weights, on small images: trained, converted, run."""
 
 import numpy as np
 import pytest
@@ -44,6 +44,8 @@ def test_from_a_training_step_to_kernels(name, tmp_path, delegate_library) -> No
     from ai_edge_litert.interpreter import Interpreter
     from end_to_end.running import outputs
 
+    from keras_accq.layers import ActivationQuantizer
+
     random = np.random.default_rng(0)
     images = random.uniform(0, 255, (16, 32, 32, 3)).astype(np.float32)
     model = _network(name, images)
@@ -63,7 +65,8 @@ def test_from_a_training_step_to_kernels(name, tmp_path, delegate_library) -> No
     (ours,) = outputs(accq.Interpreter, path, [images])
     np.testing.assert_array_equal(ours, stock)
     logits = np.asarray(qmodel(images, training=False))
-    step = float(qmodel.layers[-1].quantization()[0])
+    quantizers = [x for x in qmodel.layers if isinstance(x, ActivationQuantizer)]
+    step = float(quantizers[-1].quantization()[0])
     assert np.ptp(logits, axis=0).max() > 10 * step
     assert np.abs(stock - logits).max() <= 2.01 * step
     assert np.mean(stock.argmax(axis=1) == logits.argmax(axis=1)) >= 0.9
