@@ -170,8 +170,8 @@ class _Writer:
         return layer(argument(node, tensors))
 
 
-# HARD_SWISH would be one operator, but LiteRT's rounds in 16-bit steps of its own: where a result is
-# near halfway between two integers it takes the other one.
+# HARD_SWISH would be one operator, but LiteRT's computes in 16 bits: near halfway between two
+# integers it takes the other one.
 _GATES = {
     keras.activations.silu: "sigmoid",
     keras.activations.hard_silu: "hard_sigmoid",
