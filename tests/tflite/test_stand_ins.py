@@ -1,5 +1,7 @@
 """Scales and biases of transposed convolutions, on files as the converter would write them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tflite_models as models
@@ -56,6 +58,32 @@ def test_scales_and_biases_go_to_the_operators_that_are_marked(shared):
     names = {tensor.name for tensor in model.subgraphs[0].tensors}
     assert "op0/weights" not in names
     assert {"first/weights", "first/bias", "second/weights", "second/bias"} <= names
+
+
+def test_larger_scales_of_equal_layers_are_put_right():
+    first = replace(LAYERS[1], kernel=replace(LAYERS[1].kernel, name="first"))
+    second = replace(LAYERS[1], stand_in=4.0)
+    graph = models.GraphBuilder()
+    x = graph.tensor("x", [1, 3, 3, 2], scale=GRID.scale, zero_point=GRID.zero_point)
+    outputs = [
+        models.add_conv2d(
+            graph,
+            x,
+            Q,
+            name=f"op{i}",
+            bias=np.array([0, 3, 7]),
+            weight_scale=layer.kernel.scales * layer.stand_in,
+        )
+        for i, layer in enumerate((second, first))
+    ]
+    model = replace_stand_ins(load(graph.build([x], outputs)), [first, second])
+    for op in quantized_ops(model):
+        assert op.reason is None
+        np.testing.assert_array_equal(op.weights(), Q.reshape(3, -1))
+        np.testing.assert_array_equal(op.s_w, LAYERS[1].kernel.scales)
+        np.testing.assert_array_equal(op.bias, [0, 3, 7])
+        scales = model.subgraphs[0].tensors[op.bias_tensor].quantization.scale
+        np.testing.assert_array_equal(scales, op.s_w * np.float32(GRID.scale))
 
 
 def test_other_files_stay_as_they_are():
