@@ -2,6 +2,7 @@
 
     python benchmarks/layers.py model.tflite [--hide-avx512] [--json out.json]
     python benchmarks/layers.py --synthetic 3x3x96x96x32x32 --constrained
+    python benchmarks/layers.py --network all_cnn_c --constrained
 
 Each convolution, depthwise convolution and fully-connected layer is cut out into a file of its
 own, in both forms, and both run in this process in turns, on one thread; the medians are
@@ -54,16 +55,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", help="a .tflite file, int8 built-ins or custom ops")
     parser.add_argument("--synthetic", metavar="KHxKWxCINxCOUTxHxW", help="one such convolution")
+    parser.add_argument("--network", metavar="NAME", help="layers of its shapes: networks.txt")
     parser.add_argument("--constrained", action="store_true", help="its weights fit 16 bits")
     parser.add_argument("--hide-avx512", action="store_true", help="see hide_avx512.py")
     parser.add_argument("--kernel", help="of ours, for all layers; else the first of the table")
     parser.add_argument("--samples", type=int, default=101, help="measurements of each (101)")
     parser.add_argument("--json", metavar="PATH", help="write the figures there too")
     arguments = parser.parse_args()
-    if bool(arguments.model) == bool(arguments.synthetic):
-        parser.error("expected a model or --synthetic")
-    if arguments.constrained and not arguments.synthetic:
-        parser.error("--constrained goes with --synthetic")
+    sources = [arguments.model, arguments.synthetic, arguments.network]
+    if sum(map(bool, sources)) != 1:
+        parser.error("expected a model, --synthetic or --network")
+    if arguments.constrained and arguments.model:
+        parser.error("--constrained goes with --synthetic or --network")
 
     machine = cpu_name()
     if arguments.hide_avx512:
@@ -71,19 +74,24 @@ def main() -> int:
 
         hidden = hide_avx512()
         machine += ", AVX-512 and VNNI hidden"
-    if arguments.synthetic:
+    if arguments.model:
+        data = Path(arguments.model).read_bytes()
+        rows = measure(data, arguments.samples, arguments.kernel)
+    elif arguments.synthetic:
         from synthetic import convolution
 
         data = convolution(arguments.synthetic, constrained=arguments.constrained)
+        rows = measure(data, arguments.samples, arguments.kernel)
     else:
-        data = Path(arguments.model).read_bytes()
-    rows = measure(data, arguments.samples, arguments.kernel)
+        rows = measure_network(
+            arguments.network, arguments.constrained, arguments.samples, arguments.kernel
+        )
     if arguments.hide_avx512 and not hidden.answers:
         raise RuntimeError("LiteRT did not ask for the CPU's features: nothing was hidden")
     if arguments.hide_avx512 and any("vnni" in row.kernel for row in rows):
         raise RuntimeError("the delegate took VNNI kernels: nothing was hidden from it")
 
-    print(f"{arguments.model or arguments.synthetic}, one thread, {machine}")
+    print(f"{next(filter(None, sources))}, one thread, {machine}")
     print(table(rows))
     if arguments.json:
         document = {"machine": machine, "rows": [asdict(row) for row in rows]}
@@ -112,6 +120,22 @@ def measure(data: bytes, samples: int, kernel: str | None = None) -> list[Row]:
     times, _ = compare(stock, custom, (-128, 127), samples, kernel)
     whole = Row("whole model", "", totals[-1].macs, "", None, None, *times)
     return [*rows, *totals, whole]
+
+
+def measure_network(name: str, constrained: bool, samples: int, kernel: str | None) -> list[Row]:
+    """One row per shape of a network's layers, and their total."""
+    from synthetic import layer, network
+
+    rows, times = [], []
+    for shape in network(name):
+        custom = accq.rewrite(layer(shape, constrained=constrained)).model
+        (op,) = quantized_ops(load(custom))
+        row = measure_layer(custom, op, samples, kernel)
+        row.name = str(shape) + (f", {shape.times} times" if shape.times > 1 else "")
+        rows.append(row)
+        times.append(shape.times)
+    every = [row for row, count in zip(rows, times, strict=True) for _ in range(count)]
+    return [*rows, total("all layers", every)]
 
 
 def measure_layer(custom: bytes, op: QuantizedOp, samples: int, kernel: str | None) -> Row:

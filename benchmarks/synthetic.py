@@ -1,9 +1,12 @@
-"""One-convolution models to measure with, of any size."""
+"""One-layer models to measure with: of any size, or with the shapes of known networks."""
 
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_accq.bounds import Partition, budget, fits
 from keras_accq.quantizers.projection import project_l1
@@ -12,33 +15,106 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import tflite_models
 
+NETWORKS = Path(__file__).with_name("networks.txt")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A layer's shape; `kind` is conv, depthwise or dense, `times` how many a network has."""
+
+    kind: str
+    height: int
+    width: int
+    cin: int
+    cout: int
+    kernel: tuple[int, int]
+    stride: int = 1
+    padding: str = "SAME"
+    groups: int = 1
+    times: int = 1
+
+    def __str__(self) -> str:
+        kernel = "x".join(map(str, self.kernel)) + (f"/{self.stride}" if self.stride > 1 else "")
+        groups = f" in {self.groups} groups" if self.groups > 1 else ""
+        return f"{self.kind} {kernel}{groups}"
+
 
 def convolution(size: str, *, constrained: bool, acc_bits: int = 16, seed: int = 0) -> bytes:
-    """An int8 CONV_2D, SAME, with random normal weights.
+    """An int8 CONV_2D, SAME; `layer` says how.
 
     Args:
         size: Kernel height and width, input and output channels, input height and width, as in
             "3x3x96x96x32x32".
+        constrained: As in `layer`.
+        acc_bits: Bits of that accumulator.
+        seed: Of the random numbers.
+    """
+    kernel_h, kernel_w, cin, cout, height, width = map(int, size.split("x"))
+    shape = Shape("conv", height, width, cin, cout, (kernel_h, kernel_w))
+    return layer(shape, constrained=constrained, acc_bits=acc_bits, seed=seed)
+
+
+def layer(shape: Shape, *, constrained: bool, acc_bits: int = 16, seed: int = 0) -> bytes:
+    """A model of one int8 layer with random normal weights.
+
+    Args:
+        shape: The layer's.
         constrained: Weights whose dot products fit `acc_bits` in one accumulator: projected on
             the budget's L1 ball and rounded toward zero, as A2Q does. Otherwise the largest
             weight of each channel is 127.
         acc_bits: Bits of that accumulator.
         seed: Of the random numbers.
     """
-    kernel_h, kernel_w, cin, cout, height, width = map(int, size.split("x"))
     rng = np.random.default_rng(seed)
-    weights = rng.standard_normal((cout, kernel_h * kernel_w * cin))
+    depth = 1 if shape.kind == "depthwise" else shape.cin // shape.groups
+    q = _weights(rng, shape.cout, shape.kernel[0] * shape.kernel[1] * depth, constrained, acc_bits)
+    options = {
+        "bias": rng.integers(-1000, 1000, shape.cout),
+        "weight_scale": rng.uniform(0.005, 0.02, shape.cout),
+        # Puts most outputs inside the int8 range.
+        "output_scale": float(
+            0.05 * 0.02 * 74 * np.linalg.norm(q.astype(float), axis=1).max() / 64
+        ),
+    }
+    if shape.kind == "dense":
+        return tflite_models.fully_connected(q, (1, shape.cin), **options)
+    options |= {"stride": (shape.stride, shape.stride), "padding": shape.padding}
+    image = (1, shape.height, shape.width, shape.cin)
+    if shape.kind == "depthwise":
+        weights = q.T.reshape(1, *shape.kernel, shape.cout)
+        return tflite_models.depthwise_conv2d(weights, image, **options)
+    return tflite_models.conv2d(q.reshape(shape.cout, *shape.kernel, depth), image, **options)
+
+
+def network(name: str) -> Iterator[Shape]:
+    """The layers of a network of networks.txt, which explains its columns.
+
+    Raises:
+        ValueError: There is no network of that name.
+    """
+    lines = [line.split() for line in NETWORKS.read_text().splitlines() if line[:1] != "#"]
+    names = sorted({line[0] for line in lines})
+    if name not in names:
+        raise ValueError(f"expected a network of {NETWORKS.name}: {', '.join(names)}; got {name}")
+    for network_name, kind, size, cout, kernel, stride, padding, groups, times in lines:
+        if network_name != name:
+            continue
+        height, width, cin = map(int, size.split("x"))
+        kernel_h, kernel_w = map(int, kernel.split("x"))
+        yield Shape(
+            *(kind, height, width, cin, int(cout), (kernel_h, kernel_w), int(stride)),
+            *(padding.upper(), int(groups), int(times)),
+        )
+
+
+def _weights(
+    rng: np.random.Generator, channels: int, k: int, constrained: bool, acc_bits: int
+) -> NDArray[np.int8]:
+    weights = rng.standard_normal((channels, k))
     weights *= 127 / np.abs(weights).max(axis=1, keepdims=True)
     if constrained:
         weights = project_l1(weights, budget(acc_bits, -128, 127))
     q = np.trunc(weights).astype(np.int8)
     if constrained:
         assert fits(q, -128, 127, acc_bits, Partition.of_tile(None)).all()
-    return tflite_models.conv2d(
-        q.reshape(cout, kernel_h, kernel_w, cin),
-        (1, height, width, cin),
-        bias=rng.integers(-1000, 1000, cout),
-        weight_scale=rng.uniform(0.005, 0.02, cout),
-        # Puts most outputs inside the int8 range.
-        output_scale=float(0.05 * 0.02 * 74 * np.linalg.norm(q.astype(float), axis=1).max() / 64),
-    )
+    return q

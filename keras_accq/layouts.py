@@ -8,8 +8,8 @@ This is the one Python table of them; the packing code of the kernels computes t
 
 Layouts, L = 32767, for operands in [a, b]:
 
-avx2_k4n16 (convolution, fully connected)
-    VPMADDUBSW and VPADDW. A step is a group of 4 consecutive k for a block of 16 output channels;
+avx2_k4n16 (convolution, fully connected; of the kernels avx2_k4n16 and sse41_k4n16)
+    PMADDUBSW and PADDW. A step is a group of 4 consecutive k for a block of 16 output channels;
     each channel has two int16 lanes, one for the first pair of the group and one for the second.
     Groups lie within runs of contiguous input bytes (one kernel row, kw * cin, where the dilation
     along w is 1 and the convolution has one group; otherwise one tap, cin / groups), the last group
@@ -34,6 +34,8 @@ neon_dot8 (convolution, fully connected)
     SMLAL and SMLAL2 on x as stored, whose range is widened to hold 0. Runs as above are cut into
     groups of 16 bytes, the last one filled with zero weights, for a block of 4 output channels;
     each channel has eight int16 lanes, of the bytes i and i + 8. The same test and split.
+
+Kernels with int32 sums, like avx512vnni_k4n32, never spill and have no layout here.
 
 Blocks of channels never cross convolution groups; the last block of a group may be partial.
 """

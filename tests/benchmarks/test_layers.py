@@ -48,3 +48,16 @@ def test_constrained_weights_need_fewer_spills(tmp_path, delegate_library):
     free = next(iter(_rows(tmp_path, *arguments).values()))
     constrained = next(iter(_rows(tmp_path, *arguments, "--constrained").values()))
     assert constrained["spills"] < free["spills"]
+
+
+def test_a_networks_layers_are_measured_and_counted(tmp_path, delegate_library):
+    rows = _rows(tmp_path, "--network", "resnet8", "--constrained")
+    assert list(rows)[-1] == "all layers"
+    assert rows["all layers"]["macs"] == 12_501_632  # of MLPerf Tiny's file, too
+
+
+def test_no_such_network(delegate_library):
+    command = [sys.executable, str(REPOSITORY / "benchmarks" / "layers.py"), "--network", "vgg"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "expected a network of networks.txt: alexnet, all_cnn_c" in done.stderr

@@ -163,11 +163,15 @@ def test_bad_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kernel", "names"),
-    [("avx2_k4n16", {"strided", "groups", "dense"}), ("avx2_dw", {"depthwise"})],
+    ("kernel", "layout", "names"),
+    [
+        ("avx2_k4n16", "avx2_k4n16", {"strided", "groups", "dense"}),
+        ("sse41_k4n16", "avx2_k4n16", {"strided", "groups", "dense"}),
+        ("avx2_dw", "avx2_dw", {"depthwise"}),
+    ],
 )
 def test_spills_of_each_node_are_those_of_verify(
-    kernel: str, names: set[str], tmp_path: Path
+    kernel: str, layout: str, names: set[str], tmp_path: Path
 ) -> None:
     """Forced, the kernel takes what it handles, and the report says what the certificate does."""
     data = _network(np.random.default_rng(8))
@@ -183,7 +187,7 @@ def test_spills_of_each_node_are_those_of_verify(
     assert lines.keys() == names
     for op in verify(data).ops:
         if op.name in names:
-            figures = op.spills[kernel]
+            figures = op.spills[layout]
             for key in ("steps", "spills", "extra_steps", "int32_steps"):
                 assert lines[op.name][key] == getattr(figures, key), (op.name, key)
 

@@ -6,13 +6,13 @@
 // SUBSTRING restricts the layers by name. The weights are "normal" (as converters leave them) or
 // "constrained" (each channel fits an int16 accumulator); operands have 8 bits.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include "bench/timed_op.h"
 #include "kernels/op.h"
 #include "tests/layers.h"
 #include "tests/problem.h"
@@ -20,34 +20,17 @@
 namespace accq {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double Seconds(Clock::time_point from) {
-  return std::chrono::duration<double>(Clock::now() - from).count();
-}
-
 // The fastest of the rounds of about 0.3 s, each of at least 0.2 ms: what else a machine does only
 // ever adds time.
 double SecondsPerRun(const PackedOp& op, const Problem& problem) {
-  Shape4 output;
-  std::string error;
-  if (!OutputShape(problem.spec, problem.input, &output, &error)) std::abort();
-  const std::vector<int8_t> in = MakeInput(problem, Inputs::kRandom, 1);
-  std::vector<int8_t> out(size_t{1} * output.n * output.h * output.w * output.c);
-  void* scratch = nullptr;
-  if (posix_memalign(&scratch, 64, op.ScratchBytes(problem.input)) != 0) std::abort();
-  const auto round = [&](int64_t runs) {
-    const auto start = Clock::now();
-    for (int64_t i = 0; i < runs; ++i) op.Run(problem.input, in.data(), out.data(), scratch);
-    return Seconds(start);
-  };
-  round(1);  // warms caches
-  const auto runs = static_cast<int64_t>(std::max(1.0, 2e-4 / std::max(round(1), 1e-7)));
-  double fastest = round(runs);
-  for (const auto start = Clock::now(); Seconds(start) < 0.3;) {
-    fastest = std::min(fastest, round(runs));
+  TimedOp timed(op, problem);
+  const auto runs = static_cast<int64_t>(std::max(1.0, 2e-4 / std::max(timed.Seconds(1), 1e-7)));
+  double fastest = timed.Seconds(runs), total = fastest;
+  while (total < 0.3) {
+    const double seconds = timed.Seconds(runs);
+    fastest = std::min(fastest, seconds);
+    total += seconds;
   }
-  std::free(scratch);
   return fastest / runs;
 }
 

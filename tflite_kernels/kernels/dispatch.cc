@@ -1,5 +1,6 @@
 #ifdef ACCQ_X86
 #include "kernels/avx2/kernels.h"
+#include "kernels/sse41/kernels.h"
 #endif
 #ifdef ACCQ_VNNI
 #include "kernels/vnni/kernels.h"
@@ -15,12 +16,13 @@ namespace accq {
 const std::vector<const Kernel*>& KernelTable() {
   static const std::vector<const Kernel*> table = {
 #ifdef ACCQ_VNNI
-      &kAvx512VnniK4N32,  // convolution, fully connected
+      &kAvx512VnniK4N32,  // convolution, transposed too, and fully connected; int32 sums
       &kAvxVnniK4N16,     // the same
 #endif
 #ifdef ACCQ_X86
-      &kAvx2K4N16,      // convolution, fully connected
+      &kAvx2K4N16,      // the same; int16 sums, as all below
       &kAvx2Depthwise,  // depthwise convolution, multiplier 1
+      &kSse41K4N16,     // as avx2_k4n16
 #endif
 #ifdef ACCQ_ARM64
       &kNeonDot8,  // convolution, fully connected

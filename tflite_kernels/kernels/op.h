@@ -51,6 +51,9 @@ struct OpSpec {
   // Operand range; contains in_zero if same_padding or transposed.
   int32_t in_min = -128, in_max = 127;
   int32_t out_min = -128, out_max = 127;  // activation limits and output range, intersected
+  // Most steps between spills (schedule.h), for measuring what fewer spills are worth: 1 is 32-bit
+  // accumulation in the same loops. 0: as many as fit.
+  int32_t most_steps = 0;
 };
 
 // What was chosen for a layer, for reports.

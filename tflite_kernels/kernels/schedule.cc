@@ -62,7 +62,9 @@ bool Schedule::Build(const Group* groups, size_t count, const OpSpec& spec, Form
   const auto append = [&](const Group& step, size_t source) {
     LaneSums extended = segment;
     extended.Add(step);
-    if (num_spills_ == 0 || !extended.Fit()) {
+    const bool full =
+        num_spills_ > 0 && spec.most_steps > 0 && lengths[num_spills_ - 1] >= spec.most_steps;
+    if (num_spills_ == 0 || full || !extended.Fit()) {
       ++num_spills_;
       extended.Clear();
       extended.Add(step);

@@ -19,7 +19,7 @@
 //     the weights trunc(w / 2) and w - trunc(w / 2). Halves of int8 pairs always fit. Any other
 //     group is one step.
 //  4. A segment takes steps as long as all of its weights fit in all 32 lanes. At its end the lanes
-//     are widened and added to int32 sums: a spill.
+//     are widened and added to int32 sums: a spill. (A spec may ask for shorter segments.)
 #ifndef ACCQ_KERNELS_SCHEDULE_H_
 #define ACCQ_KERNELS_SCHEDULE_H_
 

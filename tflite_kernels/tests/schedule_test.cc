@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <random>
+#include <utility>
 #include <vector>
 
 namespace accq {
@@ -129,6 +130,21 @@ TEST(ScheduleTest, UsesTheWholeRangeAndNoMore) {
   EXPECT_EQ(figures(Form::kStored), (Figures{2, 1, 0}));
   groups[1].weights[9] = -128;  // 128 * 256 = 32768
   EXPECT_EQ(figures(Form::kStored), (Figures{3, 2, 1}));
+}
+
+TEST(ScheduleTest, SpillsAsOftenAsTheSpecAsks) {
+  const std::vector<Group> groups = RandomGroups(50, 1, 1);  // all of them fit at once
+  OpSpec spec;
+  for (const auto& [most, spills] : std::vector<std::pair<int, size_t>>{{0, 1}, {1, 50}, {7, 8}}) {
+    spec.most_steps = most;
+    Schedule schedule;
+    ASSERT_TRUE(schedule.Build(groups.data(), groups.size(), spec, Form::kShifted));
+    EXPECT_EQ(schedule.steps(), 50u);
+    EXPECT_EQ(schedule.spills(), spills);
+    for (size_t i = 0; most > 0 && i < schedule.segment_kinds(); ++i) {
+      EXPECT_LE(schedule.segments()[i].length, most);
+    }
+  }
 }
 
 TEST(ScheduleTest, OfNothingIsEmpty) {

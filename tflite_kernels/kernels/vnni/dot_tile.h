@@ -85,7 +85,12 @@ class DotTiles {
     Tile& pixels = sets.first;
     if constexpr (kSteps > 1) {
       for (; left > 0; --left, step += kGroups, ++offset) AddStep<kGroups>(step, *offset, pixels);
-      AddSets<kGroups>(pixels, sets.rest);
+      ForEach(sets.rest, [&](int, Tile& others) ACCQ_INLINE {
+        ForEachPair(pixels, others, [](Pixel<kGroups>& to, Pixel<kGroups>& from) ACCQ_INLINE {
+          ForEachPair(to.sums, from.sums,
+                      [](Sums& sum, Sums& other) ACCQ_INLINE { sum.Add(other); });
+        });
+      });
     }
 
     const typename Isa::Outputs outputs(range);
@@ -96,28 +101,6 @@ class DotTiles {
                      tile.out + i * tile.out_stride + first);
       });
     });
-  }
-
-  template <int kGroups, typename Tile, int kCount>
-  ACCQ_INLINE static void AddSets(Tile& to, Unrolled<Tile, kCount>& others) {
-    ForEach(others, [&](int, Tile& from) ACCQ_INLINE { AddTile(to, from); });
-  }
-
-  template <int kGroups, int kCount>
-  ACCQ_INLINE static void AddTile(Unrolled<Pixel<kGroups>, kCount>& to,
-                                  Unrolled<Pixel<kGroups>, kCount>& from) {
-    if constexpr (kCount > 0) {
-      AddSums(to.first.sums, from.first.sums);
-      AddTile(to.rest, from.rest);
-    }
-  }
-
-  template <int kCount>
-  ACCQ_INLINE static void AddSums(Unrolled<Sums, kCount>& to, Unrolled<Sums, kCount>& from) {
-    if constexpr (kCount > 0) {
-      to.first.Add(from.first);
-      AddSums(to.rest, from.rest);
-    }
   }
 
   template <int kGroups, size_t... i>

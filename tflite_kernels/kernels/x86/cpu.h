@@ -14,6 +14,7 @@ struct X86Features {
 
 const X86Features& Cpu();
 
+inline bool CpuHasSse41() { return Cpu().sse41; }
 inline bool CpuHasAvx2() { return Cpu().avx2; }
 inline bool CpuHasAvxVnni() { return Cpu().avx_vnni; }
 inline bool CpuHasAvx512Vnni() { return Cpu().avx512_vnni; }

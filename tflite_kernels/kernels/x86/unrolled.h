@@ -24,6 +24,16 @@ ACCQ_INLINE inline void ForEach(Unrolled<T, kCount>& things, const Body& body) {
   }
 }
 
+// Calls body(a's thing, b's thing) for each.
+template <typename A, typename B, int kCount, typename Body>
+ACCQ_INLINE inline void ForEachPair(Unrolled<A, kCount>& a, Unrolled<B, kCount>& b,
+                                    const Body& body) {
+  if constexpr (kCount > 0) {
+    body(a.first, b.first);
+    ForEachPair(a.rest, b.rest, body);
+  }
+}
+
 }  // namespace accq
 
 #endif  // ACCQ_KERNELS_X86_UNROLLED_H_
