@@ -3,6 +3,8 @@
 Layers are solved in topological order. The inputs of a layer are taken from the quantized model,
 whose layers before it are done, and from the float model; both run on the calibration data, batch
 by batch, and only second moments are kept (`gram`). Layers that read the same tensor share a pass.
+A layer that is called several times is solved for the inputs of all its calls; those that come from
+layers not solved yet are taken from the float model alone.
 """
 
 from collections.abc import Collection
@@ -43,8 +45,11 @@ def post_train(
         TypeError, ValueError: As `RepeatableData`.
     """
     quantized = read(qmodel)
-    for nodes in _passes(quantized, names):
-        _Pass(graph, quantized, nodes).run(data)
+    passes = _passes(quantized, names)
+    unsolved = {id(node.layer) for nodes in passes for node in nodes}
+    for nodes in passes:
+        _Pass(graph, quantized, nodes, unsolved).run(data)
+        unsolved -= {id(node.layer) for node in nodes}
 
 
 def _passes(quantized: Graph, names: Collection[str] | None) -> list[list[Node]]:
@@ -58,10 +63,32 @@ def _passes(quantized: Graph, names: Collection[str] | None) -> list[list[Node]]
     return list(found.values())
 
 
-class _Pass:
-    """The layers that read one tensor: gathers their moments, solves them, writes the integers."""
+def _depends(graph: Graph, key: int, layers: Collection[int]) -> bool:
+    """Whether a tensor is made by any of the layers, directly or through others."""
+    producers = graph.producers()
+    seen, waiting = {key}, [key]
+    while waiting:
+        node = producers[waiting.pop()]
+        if id(node.layer) in layers:
+            return True
+        waiting += set(node.inputs) - seen
+        seen.update(node.inputs)
+    return False
 
-    def __init__(self, graph: Graph, quantized: Graph, nodes: list[Node]) -> None:
+
+class _Pass:
+    """The layers that read one tensor: gathers their moments, solves them, writes the integers.
+
+    Args:
+        graph: The float model.
+        quantized: The quantized one.
+        nodes: First calls of the layers.
+        unsolved: Ids of the layers of this pass and those after.
+    """
+
+    def __init__(
+        self, graph: Graph, quantized: Graph, nodes: list[Node], unsolved: Collection[int]
+    ) -> None:
         by_name = {node.name: node for node in reversed(graph.nodes)}
         consumers = graph.consumers()
         # What each layer reads, in all its calls.
@@ -70,6 +97,12 @@ class _Pass:
             for node in nodes
         ]
         self._keys = list(dict.fromkeys(key for keys in self._read for key in keys))
+        # What further calls read may come from layers without their integers, such as these.
+        self._as_float = {
+            key
+            for key in self._keys
+            if key != nodes[0].inputs[0] and _depends(quantized, key, unsolved)
+        }
         floats = matching(graph, quantized, ActivationQuantizer)
         # Built on the models' own symbolic tensors: none of their layers is called anew.
         self._float_probe = keras.Model(
@@ -96,7 +129,8 @@ class _Pass:
             )
             for layer, keys in zip(self._layers, self._read, strict=True):
                 for key in keys:
-                    layer.gather(inputs[key], floats[key])
+                    own = floats if key in self._as_float else inputs
+                    layer.gather(own[key], floats[key])
         for layer in self._layers:
             layer.settle()
 
