@@ -45,7 +45,7 @@ def test_all_scales_are_powers_of_two(method: str, exclude, tmp_path) -> None:
     assert not any(isinstance(layer, QuantizedWeights) for layer in stripped.layers)
 
 
-@pytest.mark.parametrize("method", ["a2q", "round"])
+@pytest.mark.parametrize("method", ["a2q", pytest.param("round", marks=pytest.mark.slow)])
 def test_they_stay_so_in_training(method: str) -> None:
     qmodel = _quantized(acc_bits=14, method=method)
     before = [layer.quantized_kernel()[1] for layer in qmodel.layers if hasattr(layer, "operands")]

@@ -215,6 +215,7 @@ def test_saves_and_loads(calibrated: bool, tmp_path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_ranges_never_observed_are_named() -> None:
     qmodel = quantize(keras_models.sequential(), input_range=(0, 255))
     with pytest.raises(ValueError, match="relu1_quantizer: no range was ever observed"):

@@ -81,6 +81,7 @@ def test_ranges_to_be_observed_stay_so() -> None:
     _same(qmodel, accq.quantize(model, recipe=recipe))
 
 
+@pytest.mark.slow
 def test_a_trained_model_keeps_what_it_learned_about_widths_scales_and_ranges() -> None:
     model = keras_models.sequential()
     qmodel = accq.quantize(model, 14)

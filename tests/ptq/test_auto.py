@@ -83,6 +83,7 @@ def test_a_metric_that_search_only_lowers_leaves_plain_axe() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_plain_axe_however_short_the_time() -> None:
     judged = []
     _auto(_model(), time_limit=1e-9, evaluate=lambda qmodel: judged.append(1) or 0.5)
@@ -107,6 +108,7 @@ def test_given_widths_ranges_and_exclusions_stay() -> None:
     assert scale * (largest - zero_point) == pytest.approx(12, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_options_of_axe_and_tiles() -> None:
     found = _auto(_model(), 8, tile=5, algorithm="gpfq", equalize=True, time_limit=1e-9)
     assert found.get_layer("a").method.algorithm == "gpfq"

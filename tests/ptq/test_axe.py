@@ -44,15 +44,9 @@ def _error(model, qmodel, inputs):
     return np.square(found - expected).sum() / np.square(expected - expected.mean(axis=0)).sum()
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "tile"),
-    [
-        ("optq", None),
-        pytest.param("optq", 8, marks=pytest.mark.slow),
-        pytest.param("gpfq", None, marks=pytest.mark.slow),
-        pytest.param("gpfq", 8, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("tile", [None, 8])
+@pytest.mark.parametrize("algorithm", ["optq", "gpfq"])
 def test_all_kinds_of_layers_fit_and_come_nearer_than_rounding(algorithm, tile):
     model, held_back = _kinds(), _inputs(64, seed=6)
     widths = {"input_bits": 6, "weight_bits": 6, "tile": tile}
@@ -67,6 +61,7 @@ def test_all_kinds_of_layers_fit_and_come_nearer_than_rounding(algorithm, tile):
     assert _error(model, qmodel, held_back) < 0.8 * _error(model, rounded, held_back)
 
 
+@pytest.mark.slow
 def test_batches_give_what_one_array_gives():
     model, inputs = keras_models.residual(), _inputs(50)
     # With 8 bits, as ranges of fewer are chosen by a random part of each batch's values.

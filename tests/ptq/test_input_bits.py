@@ -25,6 +25,7 @@ def _widths(model, acc_bits, **options):
     return [qmodel.get_layer(name).operands.input_bits for name in ("first", "second")]
 
 
+@pytest.mark.slow
 def test_narrower_accumulators_get_narrower_inputs():
     model = _model(80)
     found = [_widths(model, acc_bits)[0] for acc_bits in (20, 13, 9)]

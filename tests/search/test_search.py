@@ -18,6 +18,8 @@ from keras_accq.search.search import best, kernel_matrices, layers_to_decide
 from keras_accq.search.trial import Trial
 from keras_accq.search.work import Score
 
+pytestmark = pytest.mark.slow  # every test runs whole searches
+
 ACC_BITS = 11
 
 
@@ -48,7 +50,6 @@ class _Broken(Executor):
         return future
 
 
-@pytest.mark.slow
 def test_the_recipe_is_what_its_provenance_says(found) -> None:
     model = small_search.model()
     qmodel = accq.quantize(model, recipe=found)
@@ -67,7 +68,6 @@ def test_the_recipe_is_what_its_provenance_says(found) -> None:
     assert accq.Recipe.from_json(found.to_json()) == found
 
 
-@pytest.mark.slow
 def test_the_result_is_certified(found, tmp_path) -> None:
     certificate = accq.convert(
         accq.quantize(small_search.model(), recipe=found), tmp_path / "m.tflite"
@@ -75,13 +75,12 @@ def test_the_result_is_certified(found, tmp_path) -> None:
     assert certificate.verdict.startswith(f"P = {ACC_BITS} monolithic: all 3 ops")
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_threads_find_the_same_recipe(workers: int, found) -> None:
     with ThreadPoolExecutor(workers) as executor:
         assert _search(executor=executor) == found
 
 
-@pytest.mark.slow
 def test_a_metric_of_ones_own_decides(found) -> None:
     recipe = _search(evaluate=small_search.evaluate)
     for scores in recipe.provenance.metrics["steps"].values():
@@ -92,7 +91,6 @@ def test_a_metric_of_ones_own_decides(found) -> None:
     assert metric == pytest.approx(small_search.evaluate(qmodel), rel=1e-6)
 
 
-@pytest.mark.slow
 def test_free_scales_and_a_second_sweep_do_better(found) -> None:
     free = _search(scheme="free")
     assert free.scheme == "free"
@@ -105,7 +103,6 @@ def test_free_scales_and_a_second_sweep_do_better(found) -> None:
     assert refined.provenance.metrics["metric"] >= found.provenance.metrics["metric"]
 
 
-@pytest.mark.slow
 def test_type_bound_tile_and_exclusions() -> None:
     by_type = _search(bound="type")
     exact = _search()
@@ -139,7 +136,6 @@ def test_ties_go_to_the_smaller_error_then_to_the_first() -> None:
     assert best([Score(-3e6, 1.0), Score(-3e6 - 1, 0.5)]) == 1
 
 
-@pytest.mark.slow
 def test_an_executor_that_dies_leaves_a_checkpoint_to_go_on_from(tmp_path, found) -> None:
     path = tmp_path / "search.json"
     with pytest.raises(SearchInterrupted, match="checkpoint= a search can go on"):
@@ -245,7 +241,6 @@ def test_bad_calibration_data(data, text: str) -> None:
         accq.search(small_search.model(), ACC_BITS, data, progress=False)
 
 
-@pytest.mark.slow
 def test_batches_of_a_generator_are_the_same_data(found) -> None:
     x = small_search.data()
     recipe = accq.search(
@@ -271,7 +266,6 @@ def test_bad_arguments(arguments, text: str) -> None:
         _search(**arguments)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["fixed_point", "free"])
 def test_near_the_optimum_of_an_exhaustive_search(scheme: str) -> None:
     """Three layers, real digits: within half a point of the best of all combinations."""
