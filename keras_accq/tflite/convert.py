@@ -54,7 +54,8 @@ def convert(
             one.
         output_type: "float32" or "int8", with the scale and zero point of the file's output.
         ops: "custom" for keras-accq's operators, which need its delegate (`accq.Interpreter`);
-            "builtin" for a file that runs anywhere, with clamps spelled out.
+            "builtin" for a file that runs anywhere, with clamps spelled out and the certificate
+            as metadata.
 
     Returns:
         The certificate of the file, as `accq.verify(path)` would give it.

@@ -160,10 +160,13 @@ class Lowerer:
         """The bias; stock int8 CONV_2D insists on one, DEPTHWISE_CONV_2D does not take a -1."""
         if record.bias is not None:
             return record.bias_tensor
+        # As many scales as the weights have: XNNPACK fails to prepare a depthwise convolution
+        # with one scale for its weights and several for its bias.
+        weights = self._editor.field(record.weights_tensor, "quantization")["scale"]
         return self._editor.constant(
             f"{self._editor.name(output)}/bias",
             np.zeros(record.channels, np.int32),
-            scale=np.float32(record.s_x) * record.s_w,
+            scale=np.float32(record.s_x) * weights,
         )
 
     def _dense(self, table: Table, record: QuantizedOp, source: int, output: int) -> None:

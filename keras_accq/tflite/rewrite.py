@@ -12,9 +12,12 @@ from keras_accq.tflite.claims import METADATA_NAME, Claim, encode_claims
 from keras_accq.tflite.edit import GraphEditor, Sweeper, set_metadata
 from keras_accq.tflite.flat import serialize
 from keras_accq.tflite.fuse import Constraint, Fuser
+from keras_accq.tflite.kept import METADATA_NAME as KEPT_NAME
+from keras_accq.tflite.kept import encode_certificate
 from keras_accq.tflite.lower import Lowerer, needs_more_operators
 from keras_accq.tflite.ops import QuantizedOp, quantized_ops
 from keras_accq.tflite.reader import Model, load
+from keras_accq.verify import verify
 
 __all__ = ["Constraint", "KeptOp", "RewriteReport", "TakenOp", "rewrite"]
 
@@ -95,7 +98,9 @@ def rewrite(
     every input. Clamps by int8 MAXIMUM and MINIMUM with constants become the operator's input or
     output range, and RESHAPE, 1x1 CONV_2D, RESHAPE becomes one AccqFullyConnected. What can not be
     taken stays and is reported. With `ops="builtin"` the custom operators become those built-ins
-    again. All else in the file stays as it is.
+    again, which any TFLite runtime runs; what they claimed stays as metadata (`accq.verify` checks
+    it against the weights), with the certificate for people to read. All else in the file stays as
+    it is.
 
     Args:
         source: The bytes or the path of a `.tflite` file.
@@ -186,6 +191,7 @@ def _to_custom(model: Model, constraints: Mapping[str, Constraint]) -> RewriteRe
         if r.reason is not None and not r.custom and (r.acc_bits, r.partition) != _NO_CLAIM
     }
     set_metadata(model.tree, METADATA_NAME, encode_claims(claims))
+    set_metadata(model.tree, KEPT_NAME, None)  # Custom operators hold their claims themselves.
     sweeper.sweep()
     data = serialize(model.tree, len(model.data))
     after = _check_result(data, len(taken))
@@ -249,5 +255,10 @@ def _to_builtin(model: Model) -> RewriteReport:
         editor.finish()
     needed = claims or any(r.custom for r in records if r not in chosen)
     set_metadata(model.tree, METADATA_NAME, encode_claims(claims) if needed else None)
+    set_metadata(model.tree, KEPT_NAME, None)
     sweeper.sweep()
-    return RewriteReport(serialize(model.tree, len(model.data)), tuple(taken), tuple(kept))
+    data = serialize(model.tree, len(model.data))
+    if claims:
+        set_metadata(model.tree, KEPT_NAME, encode_certificate(verify(data)))
+        data = serialize(model.tree, len(data))
+    return RewriteReport(data, tuple(taken), tuple(kept))

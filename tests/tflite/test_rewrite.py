@@ -247,6 +247,18 @@ def test_lowered_ranges_clamp_as_numpy_does(build):
     assert (op.in_min, op.in_max, op.out_min, op.out_max) == (-16, 15, -30, 25)
 
 
+@pytest.mark.parametrize("scale", [0.01, np.linspace(0.01, 0.02, 6)], ids=["one", "each"])
+def test_a_missing_bias_is_written_as_stock_litert_takes_it(scale):
+    weights = RNG.integers(-9, 9, (1, 3, 3, 6))
+    unbiased = models.depthwise_conv2d(weights, [1, 7, 7, 6], weight_scale=scale)
+    assert quantized_ops(load(unbiased))[0].bias is None
+    with_bias = models.depthwise_conv2d(
+        weights, [1, 7, 7, 6], weight_scale=scale, bias=np.zeros(6, np.int32)
+    )
+    back = rewrite(rewrite(unbiased).model, ops="builtin").model
+    assert_same_outputs(with_bias, back, *inputs_of(back))
+
+
 def test_operators_with_one_range_share_its_clamp():
     graph = models.GraphBuilder()
     x = graph.tensor("x", [1, 4, 4, 2], scale=0.1)
