@@ -12,9 +12,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from alternate import medians
 
 import keras_accq as accq
+from keras_accq.bench.alternate import medians
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 

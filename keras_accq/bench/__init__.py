@@ -1,0 +1,1 @@
+"""Timing a file's layers: stock LiteRT's kernels against ours."""
