@@ -6,6 +6,7 @@ error does not travel to the next. Needs neither the delegate nor a compiler.
 """
 
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,6 +30,9 @@ from keras_accq.tflite.reader import load
 from keras_accq.tflite.rewrite import rewrite
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
+
+# A layer as it is in the file, and as the built-in that LiteRT runs.
+_Pair = tuple[QuantizedOp, QuantizedOp]
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,7 @@ def simulate(
     arithmetic: Arithmetic = "exact",
     acc_bits: int | None = None,
     partition: Partition | None = None,
+    progress: Callable[[list[_Pair]], Iterable[_Pair]] = iter,
 ) -> SimulationResult:
     """Recomputes every int8 dot product of a file through accumulators of P bits.
 
@@ -140,6 +145,8 @@ def simulate(
         partition: Which products share an accumulator, for all layers; by default each layer's
             own, or one accumulator for all of K where it claims nothing. (The kernels run such
             layers with spill schedules and never overflow: this shows what would happen without.)
+        progress: Given the list of layers to simulate; what it yields is simulated. A progress
+            bar, such as tqdm.tqdm.
 
     Returns:
         Outputs, overflow counts and LiteRT's own outputs.
@@ -179,7 +186,7 @@ def simulate(
                 op.acc_bits if acc_bits is None else acc_bits,
                 partition or op.partition or ALL,
             )
-            for op, builtin in pairs
+            for op, builtin in progress(pairs)
         ),
         excluded=tuple(excluded),
         outputs=recording.outputs,

@@ -7,7 +7,6 @@ too; there the stock form has the clamps as operators of their own.
 """
 
 import json
-import math
 import platform
 import tempfile
 from collections.abc import Callable, Iterable
@@ -20,7 +19,9 @@ import numpy as np
 from keras_accq.bench.alternate import medians
 from keras_accq.bench.cut import cut_out, cut_out_dot_product
 from keras_accq.certificate import short_name
+from keras_accq.errors import UnsupportedModelError
 from keras_accq.tflite.ops import QuantizedOp, quantized_ops
+from keras_accq.tflite.profile import macs
 from keras_accq.tflite.reader import load
 from keras_accq.tflite.rewrite import rewrite
 
@@ -72,8 +73,8 @@ class Bench:
         left: Name and reason of each dot product that stock LiteRT runs in both forms.
         operators: How many operators the custom form has.
         delegated: How many of them the delegate ran.
-        builtins_claimed: How many int8 built-ins of the stock form the delegate would take on this
-            CPU with claim="builtin".
+        builtins: Int8 built-ins of the stock form that the delegate has kernels for.
+        builtins_claimed: How many of them it takes on this CPU with claim="builtin".
         threads: Of each interpreter.
         machine: The CPU's name.
     """
@@ -84,6 +85,7 @@ class Bench:
     left: tuple[tuple[str, str], ...]
     operators: int
     delegated: int
+    builtins: int
     builtins_claimed: int
     threads: int
     machine: str
@@ -98,8 +100,8 @@ class Bench:
         """The node counts in one sentence."""
         return (
             f"the delegate runs {self.delegated} of {self.operators} operators of the custom file; "
-            f'with claim="builtin" it takes {self.builtins_claimed} int8 built-ins of the stock '
-            "one on this CPU"
+            f'with claim="builtin" it takes {self.builtins_claimed} of {self.builtins} int8 '
+            "built-ins of the stock one on this CPU"
         )
 
     def to_json(self) -> str:
@@ -129,12 +131,15 @@ def measure(
         DelegateError: The delegate is missing, or refuses the kernel.
         InvalidFileError: Not a sound `.tflite` file.
         RuntimeError: LiteRT can not run the file, or outputs differ.
-        ValueError: No layer to measure, or `samples` or `threads` below 1.
+        UnsupportedModelError: No layer of the file can be measured.
+        ValueError: `samples` or `threads` below 1.
     """
     if samples < 1 or threads < 1:
         raise ValueError(
             f"expected samples and threads of at least 1, received {samples} and {threads}"
         )
+    from keras_accq.runtime import Interpreter  # Loads LiteRT.
+
     ops = quantized_ops(load(data))
     custom = data
     if not any(op.custom for op in ops):
@@ -142,7 +147,7 @@ def measure(
         ops = quantized_ops(load(custom))
     taken = [op for op in ops if op.custom and op.subgraph == 0]
     if not taken:
-        raise ValueError(
+        raise UnsupportedModelError(
             "expected a file with int8 dot products that keras-accq takes; "
             + ("; ".join(f"{op.name}: {op.reason}" for op in ops) or "this one has no dot product")
         )
@@ -154,6 +159,7 @@ def measure(
     if len(convolutions) not in (0, len(layers)):
         totals.insert(0, total("convolutions", convolutions))
     times, _ = timer.compare(stock, custom, (-128, 127))
+    claiming = Interpreter(model_content=stock, claim="builtin")
     return Bench(
         layers=tuple(layers),
         totals=tuple(totals),
@@ -163,7 +169,8 @@ def measure(
         ),
         operators=len(load(custom).subgraphs[0].operators),
         delegated=timer.delegated,
-        builtins_claimed=_claimed(stock, threads),
+        builtins=claiming.int8_builtins,
+        builtins_claimed=claiming.delegated_builtins,
         threads=threads,
         machine=cpu_name(),
     )
@@ -190,12 +197,12 @@ class _Timer:
         stock = cut_out_dot_product(rewrite(ours, ops="builtin").model)
         times, report = self.compare(stock, ours, (op.in_min, op.in_max))
         k = op.weights().shape[1]
-        graph = load(custom).subgraphs[0]
-        shapes = [graph.tensors[t].shape for t in (op.input, op.output)]
+        model = load(custom)
+        shapes = [model.subgraphs[0].tensors[t].shape for t in (op.input, op.output)]
         return Row(
             op.name,
             f"{op.kind} K={k} " + " -> ".join("x".join(map(str, shape)) for shape in shapes),
-            _macs(op, shapes[0], shapes[1]),
+            macs(model, op),
             report["kernel"],
             report["steps"],
             report["spills"],
@@ -228,14 +235,6 @@ class _Timer:
         return [1e6 * seconds for seconds in medians(runs, samples=self._samples)], first
 
 
-def _macs(op: QuantizedOp, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
-    """Products that outputs need; a transposed convolution's inputs each meet the whole kernel."""
-    k = op.weights().shape[1]
-    if op.kind == "transpose_conv":
-        return math.prod(input_shape[:-1]) * k * op.channels
-    return math.prod(output_shape) * k
-
-
 def _prepare(interpreter: Any, limits: tuple[int, int]) -> Callable[[], None]:
     """Sets the same random inputs in every interpreter, runs once, returns the call to time."""
     rng = np.random.default_rng(0)
@@ -249,12 +248,6 @@ def _prepare(interpreter: Any, limits: tuple[int, int]) -> Callable[[], None]:
     interpreter.invoke()
     invoke: Callable[[], None] = interpreter.invoke
     return invoke
-
-
-def _claimed(stock: bytes, threads: int) -> int:
-    from keras_accq.runtime import Interpreter
-
-    return Interpreter(model_content=stock, num_threads=threads, claim="builtin").delegated_builtins
 
 
 def total(name: str, rows: Iterable[Row]) -> Row:
