@@ -31,6 +31,9 @@ _EXPORTS = {
     "Certificate": "certificate",
     "verify": "verify",
     "simulate": "simulate",
+    "export_integers": "integers.export",
+    "load_integers": "integers.model",
+    "IntegerModel": "integers.model",
     "rewrite": "tflite.rewrite",
     "convert": "tflite.convert",
     "round_biases": "tflite.biases",
@@ -69,6 +72,9 @@ if TYPE_CHECKING:
     from keras_accq.errors import InvalidFileError as InvalidFileError
     from keras_accq.errors import SearchInterrupted as SearchInterrupted
     from keras_accq.errors import UnsupportedModelError as UnsupportedModelError
+    from keras_accq.integers.export import export_integers as export_integers
+    from keras_accq.integers.model import IntegerModel as IntegerModel
+    from keras_accq.integers.model import load_integers as load_integers
     from keras_accq.loading import load_model as load_model
     from keras_accq.ptq.batchnorm import reestimate_batchnorm as reestimate_batchnorm
     from keras_accq.ptq.bias_correction import correct_biases as correct_biases

@@ -8,28 +8,18 @@ error does not travel to the next. Needs neither the delegate nor a compiler.
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from keras_accq.accumulate import Arithmetic, accumulate, check_arithmetic
 from keras_accq.bounds import ALL, IntArray, Partition, check_acc_bits
 from keras_accq.certificate import ExcludedOp, short_name
+from keras_accq.products import by_channel, grouped_inputs, grouped_weights, summed_bias
 from keras_accq.record import Array, Inputs, record
-from keras_accq.reference import (
-    Int8Array,
-    activation_limits,
-    effective_bias,
-    patches,
-    requantize,
-    transposed_patches,
-)
+from keras_accq.reference import Int8Array, activation_limits, requantize
 from keras_accq.tflite.ops import QuantizedOp, quantized_ops
 from keras_accq.tflite.reader import load
 from keras_accq.tflite.rewrite import rewrite
-
-_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 # A layer as it is in the file, and as the built-in that LiteRT runs.
 _Pair = tuple[QuantizedOp, QuantizedOp]
@@ -203,18 +193,18 @@ def _simulate(
     partition: Partition,
 ) -> OpSimulation:
     q = builtin.weights()
-    bias = _effective_bias(builtin)
+    bias = summed_bias(builtin)
     limits = activation_limits(builtin.activation, builtin.s_y, builtin.z_y)
-    weights = _grouped_weights(builtin)
+    weights = grouped_weights(builtin)
     outputs, overflows = [], np.zeros(builtin.channels, np.int64)
     samples = x if builtin.kind != "fully_connected" else x.reshape(1, -1, q.shape[1])
     for sample in samples:
         sums, overflowed = accumulate(
-            _grouped_inputs(builtin, sample), weights, acc_bits, partition, arithmetic
+            grouped_inputs(builtin, sample), weights, acc_bits, partition, arithmetic
         )
-        overflows += _by_channel(overflowed).sum(axis=0)
+        overflows += by_channel(overflowed).sum(axis=0)
         outputs.append(
-            requantize(_by_channel(sums) + bias, builtin.multiplier, builtin.z_y, *limits)
+            requantize(by_channel(sums) + bias, builtin.multiplier, builtin.z_y, *limits)
         )
     return OpSimulation(
         index=op.index,
@@ -226,56 +216,3 @@ def _simulate(
         output=np.concatenate(outputs).reshape(recorded.shape),
         recorded=recorded,
     )
-
-
-def _effective_bias(op: QuantizedOp) -> IntArray:
-    """What is added to the sums: [channels]; [positions, channels] where positions differ."""
-    q = op.weights()
-    if op.axes is None:
-        return effective_bias(q, op.bias, op.z_x)
-    rows, columns = (axis.sources()[1] for axis in op.axes)
-    taps = rows[:, None, :, None] & columns[None, :, None, :]
-    taps = taps.reshape(len(rows) * len(columns), -1)
-    sums = q.reshape(op.channels, taps.shape[1], -1).sum(axis=2, dtype=np.int64)
-    bias = 0 if op.bias is None else op.bias.astype(np.int64)
-    folded: IntArray = bias - op.z_x * (taps.astype(np.int64) @ sums.T)
-    return folded
-
-
-def _groups(op: QuantizedOp) -> int:
-    """Sets of output channels that see inputs of their own."""
-    if op.kind == "depthwise_conv2d":
-        return op.channels // op.depth_multiplier
-    return op.groups
-
-
-def _grouped_weights(op: QuantizedOp) -> Int8Array:
-    """[groups, channels of a group, K]."""
-    q = op.weights()
-    return q.reshape(_groups(op), -1, q.shape[1])
-
-
-def _grouped_inputs(op: QuantizedOp, x: Int8Array) -> Int8Array:
-    """What each output position of one sample multiplies: [groups, positions, K]."""
-    if op.kind == "fully_connected":
-        return x[None]
-    if op.axes is not None:
-        stretched = transposed_patches(x[None], op.axes, op.z_x)
-        return stretched.reshape(1, stretched.shape[1] * stretched.shape[2], -1)
-    taken = patches(
-        x[None],
-        (op.filter_h, op.filter_w),
-        (op.stride_h, op.stride_w),
-        (op.dilation_h, op.dilation_w),
-        "same" if op.padding == "SAME" else "valid",
-        op.z_x,
-    )
-    _, out_h, out_w, *taps, channels = taken.shape
-    groups = _groups(op)
-    split = taken.reshape(out_h * out_w, taps[0] * taps[1], groups, channels // groups)
-    return split.transpose(2, 0, 1, 3).reshape(groups, out_h * out_w, -1)
-
-
-def _by_channel(values: NDArray[_Scalar]) -> NDArray[_Scalar]:
-    """[groups, positions, channels of a group] to [positions, channels]."""
-    return values.transpose(1, 0, 2).reshape(values.shape[1], -1)

@@ -66,6 +66,10 @@ def test_from_training_to_kernels(digits, tmp_path, delegate_library, acc_bits, 
     (stock,) = outputs(Interpreter, tmp_path / "builtin.tflite", [integers])
     (ours,) = outputs(accq.Interpreter, tmp_path / "custom.tflite", [integers])
     np.testing.assert_array_equal(ours, stock)
+    exported = accq.export_integers(tmp_path / "custom.tflite", tmp_path / "integers.npz")
+    np.testing.assert_array_equal(exported.run(integers), stock)
+    wrapped = exported.run(integers[:8], accumulators="wrap")
+    np.testing.assert_array_equal(wrapped, stock[:8])
     assert np.mean(stock.argmax(axis=1) == logits.argmax(axis=1)) >= 0.99
     if acc_bits == 16:  # With 12 bits, a unit of the rounded biases is much of an output step.
         assert np.abs(_real(qmodel, stock) - logits).max() <= 2.01 * _step(qmodel)
