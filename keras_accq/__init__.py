@@ -31,6 +31,7 @@ _EXPORTS = {
     "Certificate": "certificate",
     "verify": "verify",
     "simulate": "simulate",
+    "report": "report.page",
     "export_integers": "integers.export",
     "load_integers": "integers.model",
     "IntegerModel": "integers.model",
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from keras_accq.quantizers.round import Round as Round
     from keras_accq.quantizers.type_bound import TypeBound as TypeBound
     from keras_accq.recipe import Recipe as Recipe
+    from keras_accq.report.page import report as report
     from keras_accq.reuse import recipe_of as recipe_of
     from keras_accq.runtime import Interpreter as Interpreter
     from keras_accq.runtime import delegate_path as delegate_path

@@ -14,11 +14,11 @@ from absl import app
 from absl.flags import argparse_flags
 
 from keras_accq import __version__
-from keras_accq.cli import bench, inspect, recipe, rewrite, simulate, verify
+from keras_accq.cli import bench, inspect, recipe, report, rewrite, simulate, verify
 from keras_accq.cli.common import CHECK_FAILED, FILE, OK, UNABLE, USAGE, Command, UsageError
 from keras_accq.errors import AccqError, BudgetError, InvalidFileError
 
-_COMMANDS: tuple[Command, ...] = (inspect, rewrite, verify, simulate, bench, recipe)
+_COMMANDS: tuple[Command, ...] = (inspect, rewrite, verify, simulate, bench, report, recipe)
 
 _DESCRIPTION = """\
 int8 models whose dot products provably fit narrow accumulators.

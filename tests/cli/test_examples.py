@@ -13,7 +13,7 @@ import keras_accq as accq
 from keras_accq.cli import main as cli
 from keras_accq.cli.common import CHECK_FAILED, OK
 
-_MODULES = ("inspect", "rewrite", "verify", "simulate", "bench", "recipe")
+_MODULES = ("inspect", "rewrite", "verify", "simulate", "bench", "report", "recipe")
 
 
 def _lines():
@@ -50,6 +50,8 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("line", sorted(set(_lines())))
 def test_example(folder, monkeypatch, line, delegate_library):
+    if line.startswith("report"):
+        pytest.importorskip("matplotlib")
     monkeypatch.chdir(folder)
     arguments = cli.parser().parse_args(_words(line))
     if ".keras" in line:

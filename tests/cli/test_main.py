@@ -16,7 +16,7 @@ from keras_accq.cli.common import CHECK_FAILED, FILE, OK, UNABLE, USAGE
 from keras_accq.tflite import options
 
 RNG = np.random.default_rng(0)
-COMMANDS = ("inspect", "rewrite", "verify", "simulate", "bench", "recipe")
+COMMANDS = ("inspect", "rewrite", "verify", "simulate", "bench", "report", "recipe")
 _CLAIM = options.encode(options.CONV_2D, {"acc_bits": 16, "partition": options.MONOLITHIC})
 
 

@@ -1,0 +1,77 @@
+"""Draws one self-contained HTML page about a .tflite file: accumulators, widths, spills, times.
+
+The page needs no network and no script. Figures are in colours that the colour-blind tell apart,
+and come as PNG files too, with --png. Needs matplotlib: pip install 'keras-accq[report]'.
+
+Examples:
+  accq report model.tflite report.html
+  accq report model.tflite report.html --bench --png figures
+  accq report model.tflite report.html --results recipe.json
+"""
+
+import argparse
+from pathlib import Path
+
+from keras_accq.cli.common import (
+    OK,
+    UsageError,
+    add_json,
+    add_model,
+    print_json,
+    tflite_bytes,
+    with_progress,
+)
+
+HELP = "an HTML page about a file, with figures"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    parser.add_argument("output", type=Path, metavar="OUTPUT", help="where to write the .html")
+    parser.add_argument("--png", type=Path, metavar="FOLDER", help="write the figures there too")
+    parser.add_argument("--bench", action="store_true", help="measure times, as accq bench does")
+    parser.add_argument(
+        "--samples", type=int, default=31, metavar="N", help="measurements of each layer (31)"
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="DATA",
+        help="accuracies to draw over accumulator bits: recipes of accq.search, or .jsonl files "
+        'with "method", "acc_bits" and "test" in each line',
+    )
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from keras_accq.report.page import report
+
+    if arguments.output.suffix not in (".html", ".htm"):
+        raise UsageError(f"expected OUTPUT to end in .html, received {arguments.output}")
+    data = tflite_bytes(arguments.file)
+    bench = None
+    if arguments.bench:
+        from keras_accq.bench.measure import measure
+
+        bench = measure(
+            data,
+            samples=arguments.samples,
+            progress=lambda layers: with_progress(layers, "layers"),
+        )
+    made = report(
+        arguments.file,
+        arguments.output,
+        png=arguments.png,
+        bench=bench,
+        results=arguments.results,
+    )
+    written = [str(arguments.output)]
+    if arguments.png is not None:
+        written += [str(arguments.png / f"{name}.png") for name in made.images]
+    if arguments.json:
+        print_json({"format": 1, "written": written})
+    else:
+        print("\n".join(f"wrote {path}" for path in written))
+    return OK

@@ -1,0 +1,1 @@
+"""One page about a file: accumulators, widths, spills, times, accuracies; extra [report]."""
