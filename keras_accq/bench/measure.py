@@ -19,7 +19,8 @@ import numpy as np
 from keras_accq.bench.alternate import medians
 from keras_accq.bench.cut import cut_out, cut_out_dot_product
 from keras_accq.certificate import short_name
-from keras_accq.errors import UnsupportedModelError
+from keras_accq.errors import InvalidFileError, UnsupportedModelError
+from keras_accq.strict_json import decode, parse
 from keras_accq.tflite.ops import QuantizedOp, quantized_ops
 from keras_accq.tflite.profile import macs
 from keras_accq.tflite.reader import load
@@ -108,6 +109,24 @@ class Bench:
         """The figures as a JSON object, `"format": 1`."""
         record = {**asdict(self), "rows": [asdict(row) for row in self.rows]}
         return json.dumps({"format": _FORMAT, **record}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Bench":
+        """What `to_json` wrote.
+
+        Raises:
+            InvalidFileError: Anything else, or another format.
+        """
+        record = parse(text, "bench")
+        if not isinstance(record, dict) or record.get("format") != _FORMAT:
+            raise InvalidFileError(
+                f'bench: expected a JSON object with "format": {_FORMAT}, as accq bench --json '
+                "prints it"
+            )
+        bench: Bench = decode(
+            cls, {key: record[key] for key in record if key not in ("format", "rows")}, "bench"
+        )
+        return bench
 
 
 def measure(

@@ -7,7 +7,7 @@ many operators the delegate ran, and what stays with LiteRT and why.
 Examples:
   accq bench model.tflite
   accq bench model.tflite --threads 4 --samples 31
-  accq bench model.tflite --kernel avx2_k4n16 --json > bench.json    for accq report
+  accq bench model.tflite --kernel avx2_k4n16 --json > bench.json    for accq report --times
 """
 
 import argparse

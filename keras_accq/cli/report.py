@@ -6,10 +6,11 @@ and come as PNG files too, with --png. Needs matplotlib: pip install 'keras-accq
 Examples:
   accq report model.tflite report.html
   accq report model.tflite report.html --bench --png figures
-  accq report model.tflite report.html --results recipe.json
+  accq report model.tflite report.html --times bench.json --results recipe.json
 """
 
 import argparse
+import logging
 from pathlib import Path
 
 from keras_accq.cli.common import (
@@ -29,7 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="where to write the .html")
     parser.add_argument("--png", type=Path, metavar="FOLDER", help="write the figures there too")
-    parser.add_argument("--bench", action="store_true", help="measure times, as accq bench does")
+    timed = parser.add_mutually_exclusive_group()
+    timed.add_argument("--bench", action="store_true", help="measure times, as accq bench does")
+    timed.add_argument(
+        "--times", type=Path, metavar="JSON", help="take them from what accq bench --json printed"
+    )
     parser.add_argument(
         "--samples", type=int, default=31, metavar="N", help="measurements of each layer (31)"
     )
@@ -51,10 +56,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output.suffix not in (".html", ".htm"):
         raise UsageError(f"expected OUTPUT to end in .html, received {arguments.output}")
     data = tflite_bytes(arguments.file)
-    bench = None
-    if arguments.bench:
-        from keras_accq.bench.measure import measure
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # It tells of the fonts it found.
+    from keras_accq.bench.measure import Bench, measure
 
+    bench = None
+    if arguments.times is not None:
+        bench = Bench.from_json(arguments.times.read_bytes())
+    elif arguments.bench:
         bench = measure(
             data,
             samples=arguments.samples,

@@ -88,19 +88,25 @@ def report(
         source: The file's path.
         path: Where to write the page, whole or not at all; None writes nothing.
         png: A folder for the figures as PNG files; made if missing. None writes none.
-        bench: Times, as `keras_accq.bench.measure.measure` or `accq bench --json` give them.
+        bench: Times: what `keras_accq.bench.measure.measure` gives, or `Bench.from_json` of what
+            `accq bench --json` printed.
         results: Files of accuracies: recipes, or what benchmarks/accuracy.py wrote.
 
     Raises:
         ImportError: matplotlib is missing.
         InvalidFileError: A file is damaged.
         OSError: A file can not be read or written.
+        ValueError: The times are of another file.
     """
     data = Path(source).read_bytes()
     model = load(data)
     certificate = verify(data)
     places = {(op.subgraph, op.index) for op in certificate.ops}
     layers = [layer for layer in profile(model) if (layer.subgraph, layer.index) in places]
+    names = {op.name for op in certificate.ops}
+    foreign = [row.name for row in bench.layers if row.name not in names] if bench else []
+    if foreign:
+        raise ValueError(f"bench: expected times of {source}, which has no layer {foreign[0]!r}")
     accuracies = read_results(results)
     with figures.style():
         drawn = _draw(certificate, layers, bench, accuracies)

@@ -5,7 +5,7 @@ import pytest
 import tflite_models as models
 
 from keras_accq.bench.cut import cut_out
-from keras_accq.bench.measure import measure, table
+from keras_accq.bench.measure import Bench, measure, table
 from keras_accq.tflite.reader import load
 
 RNG = np.random.default_rng(0)
@@ -31,6 +31,7 @@ def test_layers_totals_whole_and_node_counts(delegate_library):
     assert bench.left == ()
     record = json.loads(bench.to_json())
     assert record["format"] == 1
+    assert Bench.from_json(bench.to_json()) == bench
     assert record["rows"][-1]["name"] == "whole model"
     lines = table(bench.rows).splitlines()
     assert len(lines) == 2 + len(bench.rows)

@@ -10,6 +10,7 @@ import tflite_models as models
 from native_build import REPOSITORY
 
 import keras_accq as accq
+from keras_accq.bench.measure import Bench, Row
 from keras_accq.cli import main as cli
 from keras_accq.cli.common import CHECK_FAILED, OK
 
@@ -43,6 +44,9 @@ def folder(tmp_path_factory):
     images = rng.integers(-128, 128, (3, 5, 5, 2)).astype(np.int8)
     np.save(path / "images.npy", images)
     np.savez(path / "images.npz", images)
+    row = Row("conv", "", 1, "reference", 0, 0, 2.0, 1.0)
+    bench = Bench((row,), (row,), row, (), 1, 1, 1, 1, 1, "a CPU")
+    (path / "bench.json").write_text(bench.to_json())
     for name in ("recipe", "old", "new"):
         Recipe("m", "free", (), (), Provenance("test", "0")).save(path / f"{name}.json")
     return path

@@ -24,7 +24,7 @@ _CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def _bench():
-    row = Row("conv", "conv2d", 1000, "reference", 0, 0, 20.0, 10.0)
+    row = Row("kept", "conv2d", 1000, "reference", 0, 0, 20.0, 10.0)
     return Bench((row,), (row,), row, (), 3, 2, 2, 1, 1, "a CPU")
 
 
@@ -89,6 +89,7 @@ def test_a_page_asks_for_nothing(model, tmp_path):
     assert '<section id="work">' in html  # nothing was measured
 
 
+@pytest.mark.slow
 def test_equal_reports_are_equal_pages(model):
     assert accq.report(model).html == accq.report(model).html
 
@@ -128,6 +129,7 @@ def test_results_of_recipes_and_tables(results, tmp_path):
             read_results([bad])
 
 
+@pytest.mark.slow
 def test_the_command(model, results, tmp_path, capsys, delegate_library):
     def run(*arguments):
         return cli.main(cli.parser().parse_args([str(a) for a in ("report", *arguments)]))
@@ -140,6 +142,14 @@ def test_the_command(model, results, tmp_path, capsys, delegate_library):
     assert json.loads(capsys.readouterr().out)["written"] == [str(tmp_path / "b.html")]
     assert 'id="times"' in (tmp_path / "b.html").read_text()
     assert run(model, tmp_path / "a.pdf") == 2
+    times = tmp_path / "bench.json"
+    times.write_text(_bench().to_json())
+    assert run(model, tmp_path / "c.html", "--times", times) == 0
+    assert "2.00x" in (tmp_path / "c.html").read_text()
+    assert run(good, tmp_path / "d.html", "--times", times) == 2  # of another file
+    times.write_text("{}")
+    assert run(model, tmp_path / "d.html", "--times", times) == 3
+    assert not (tmp_path / "d.html").exists()
 
 
 def _browse(page, folder):
