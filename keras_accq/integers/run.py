@@ -1,8 +1,9 @@
 """The NumPy reference that runs exported integers: `IntegerModel.run`.
 
 The arithmetic is that of docs/tflite-ops.md, so that the outputs are LiteRT's, byte for byte. Of
-the operators that are no dot products it knows those that only move, compare or convert values;
-what others compute (sums of two tensors, softmax, ...) is left to the reader's own back end.
+the operators that are no dot products it knows those that move, compare or convert values, ADD,
+AVERAGE_POOL_2D and MEAN, as LiteRT's default CPU path computes them; others are left to the
+reader's own back end.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from keras_accq.bounds import Partition
 from keras_accq.errors import UnsupportedModelError
 from keras_accq.integers.model import IntegerLayer, IntegerModel, OtherStep
 from keras_accq.products import by_channel, grouped_inputs, grouped_weights
-from keras_accq.reference import Int8Array, patches, requantize
+from keras_accq.reference import Int8Array, activation_limits, patches, requantize
 from keras_accq.transposed import Axis
 
 Array = NDArray[Any]
@@ -181,18 +182,71 @@ def _reshape(model: IntegerModel, step: OtherStep, x: Array, *_: Array) -> Array
     return x.reshape(model.tensor(step.outputs[0]).shape)
 
 
-def _max_pool(_: IntegerModel, step: OtherStep, x: Array) -> Array:
+def _windows(step: OtherStep, x: Array, pad_value: int) -> Array:
+    """[n, out_h, out_w, window_h, window_w, channels]."""
     if step.options.get("fused_activation_function", 0):
-        raise UnsupportedModelError(f"step {step.index}: MAX_POOL_2D with an activation")
-    taken = patches(
+        raise UnsupportedModelError(f"step {step.index}: {step.op} with an activation")
+    return patches(
         x,
         (step.options["filter_height"], step.options["filter_width"]),
         (step.options["stride_h"], step.options["stride_w"]),
         (1, 1),
         "valid" if step.options.get("padding", 0) else "same",
-        -128,  # Padding takes no part in a maximum.
+        pad_value,
     )
-    return taken.max(axis=(3, 4))
+
+
+def _max_pool(_: IntegerModel, step: OtherStep, x: Array) -> Array:
+    # Padding takes no part in a maximum.
+    return _windows(step, x, -128).max(axis=(3, 4))
+
+
+def _average_pool(_: IntegerModel, step: OtherStep, x: Array) -> Array:
+    """The mean of the inputs that are there, halves away from 0."""
+    sums = _windows(step, x, 0).sum(axis=(3, 4), dtype=np.int64)
+    count = _windows(step, np.ones_like(x), 0).sum(axis=(3, 4), dtype=np.int64)
+    means = np.sign(sums) * ((np.abs(sums) + count // 2) // count)
+    return means.astype(np.int8)
+
+
+def _mean(model: IntegerModel, step: OtherStep, x: Array, axes: Array) -> Array:
+    """XNNPACK's mean over height and width, requantized in float32."""
+    a, y = (model.tensor(t) for t in (step.inputs[0], step.outputs[0]))
+    if x.dtype != np.int8 or x.ndim != 4 or sorted(axes.reshape(-1).tolist()) != [1, 2]:
+        raise UnsupportedModelError(f"step {step.index}: MEAN not over height and width of int8")
+    if None in (a.scale, y.scale):
+        raise UnsupportedModelError(f"step {step.index}: MEAN of a tensor without a scale")
+    count = x.shape[1] * x.shape[2]
+    sums = x.sum(axis=(1, 2), dtype=np.int64) - count * (a.zero_point or 0)
+    multiplier = np.float32(a.scale or 0) / np.float32(y.scale or 0) / np.float32(count)
+    means = requantize(sums, np.asarray(multiplier), y.zero_point or 0, -128, 127)
+    return means.reshape(y.shape)
+
+
+def _add(model: IntegerModel, step: OtherStep, a: Array, b: Array) -> Array:
+    """XNNPACK's sum of two int8 tensors: multipliers of 21 bits, halves rounded up."""
+    x, y, z = (model.tensor(t) for t in (*step.inputs, *step.outputs))
+    if a.dtype != np.int8 or x.shape != y.shape or None in (x.scale, y.scale, z.scale):
+        raise UnsupportedModelError(f"step {step.index}: ADD not of two int8 tensors of one shape")
+    # None is ruled out above; a tensor with a scale has a zero point.
+    scale = np.float32(z.scale or 0)
+    ratios = np.array([x.scale, y.scale], np.float32) / scale
+    if ratios.min() < 2**-10 or ratios.max() >= 2**8:
+        raise UnsupportedModelError(
+            f"step {step.index}: ADD with scales {x.scale:g} and {y.scale:g} to {z.scale:g}, where "
+            "LiteRT leaves XNNPACK; expected ratios in [2^-10, 2^8)"
+        )
+    shift = 21 - int(np.frexp(ratios.max())[1])
+    multipliers = np.rint(np.ldexp(ratios, shift)).astype(np.int64)
+    shifted = [
+        multiplier * (values.astype(np.int64) - (tensor.zero_point or 0))
+        for multiplier, values, tensor in zip(multipliers, (a, b), (x, y), strict=True)
+    ]
+    sums = (sum(shifted) + (1 << (shift - 1))) >> shift
+    zero_point = z.zero_point or 0
+    activation = step.options.get("fused_activation_function", 0)
+    limits = activation_limits(activation, float(scale), zero_point)
+    return np.clip(sums + zero_point, *limits).astype(np.int8)
 
 
 def _maximum(_: IntegerModel, __: OtherStep, a: Array, b: Array) -> Array:
@@ -223,6 +277,9 @@ def _dequantize(model: IntegerModel, step: OtherStep, x: Array) -> Array:
 _KNOWN: dict[str, Callable[..., Array]] = {
     "RESHAPE": _reshape,
     "MAX_POOL_2D": _max_pool,
+    "AVERAGE_POOL_2D": _average_pool,
+    "MEAN": _mean,
+    "ADD": _add,
     "MAXIMUM": _maximum,
     "MINIMUM": _minimum,
     "QUANTIZE": _quantize,

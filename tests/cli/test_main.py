@@ -153,6 +153,19 @@ def test_inspect(files, capsys):
     assert document["kept_certificate_agrees"] is None
 
 
+def test_inspect_holds_a_carried_certificate_against_the_bytes(files, capsys):
+    assert run("rewrite", files / "kept.tflite", files / "p.tflite", "--ops", "builtin") == OK
+    capsys.readouterr()
+    assert run("inspect", files / "p.tflite") == OK
+    assert "it carries is what its bytes give" in capsys.readouterr().out
+    data = (files / "p.tflite").read_bytes()
+    weights = np.ones(40, np.int8).tobytes()
+    (files / "p.tflite").write_bytes(data.replace(weights, weights[:-1] + b"\x02"))
+    assert run("inspect", files / "p.tflite") == OK
+    assert "it carries is NOT what its bytes give" in capsys.readouterr().out
+    assert run("verify", files / "p.tflite") == OK  # still within the claim
+
+
 def test_simulate(files, capsys):
     model = files / "broken.tflite"
     np.save(files / "zeros.npy", np.zeros((2, 4, 4, 10), np.int8))

@@ -188,16 +188,99 @@ def test_float_inputs_and_outputs(tmp_path):
     np.testing.assert_array_equal(model.run(samples), expected)
 
 
-def test_what_the_reference_does_not_know(tmp_path):
+def test_a_residual_network(tmp_path):
     data = models.residual(RNG, size=6, channels=8)
     model = accq.export_integers(data, tmp_path / "r.npz")
-    x = RNG.integers(-128, 128, (1, 6, 6, 8)).astype(np.int8)
-    with pytest.raises(accq.UnsupportedModelError, match="the NumPy reference has no ADD"):
-        model.run(x)
-    first = model.run(x, until="first")
-    assert first.shape == (1, 6, 6, 8)
+    x = RNG.integers(-128, 128, (3, 6, 6, 8)).astype(np.int8)
+    expected = np.concatenate([models.run(data, sample[None])[0] for sample in x])
+    np.testing.assert_array_equal(model.run(x), expected)
+
+
+def _sum(rng, scales, zeros, activation=0):
+    graph = models.GraphBuilder()
+    a, b = (
+        graph.tensor(name, [1, 4, 5, 3], scale=scale, zero_point=zero)
+        for name, scale, zero in zip("ab", scales, zeros, strict=False)
+    )
+    y = models.add_add(graph, a, b, output_scale=scales[2], output_zero=zeros[2])
+    graph.subgraph.operators[-1].builtinOptions.fusedActivationFunction = activation
+    return graph.build([a, b], [y])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_sums_of_two_tensors(tmp_path_factory, seed):
+    rng = np.random.default_rng(seed)
+    scales = [float(np.float32(10 ** rng.uniform(-2, 0))) for _ in range(3)]
+    data = _sum(rng, scales, rng.integers(-128, 128, 3).tolist(), int(rng.integers(0, 4)))
+    model = accq.export_integers(data, tmp_path_factory.mktemp("sums") / "m.npz")
+    a, b = (rng.integers(-128, 128, (1, 4, 5, 3)).astype(np.int8) for _ in range(2))
+    np.testing.assert_array_equal(model.run(a, b), models.run(data, a, b)[0])
+
+
+def test_sums_that_litert_computes_otherwise_are_refused(tmp_path):
+    model = accq.export_integers(_sum(RNG, (1.0, 1.0, 2.0**-8), (0, 0, 0)), tmp_path / "m.npz")
+    x = np.zeros((1, 4, 5, 3), np.int8)
+    with pytest.raises(accq.UnsupportedModelError, match="where LiteRT leaves XNNPACK"):
+        model.run(x, x)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 3), st.booleans(), st.integers(0, 2**32 - 1))
+def test_means_of_windows(tmp_path_factory, window, stride, valid, seed):
+    rng = np.random.default_rng(seed)
+    zero = int(rng.integers(-128, 128))
+    graph = models.GraphBuilder()
+    x = graph.tensor("x", [1, 6, 5, 3], scale=0.1, zero_point=zero)
+    out = [-(-(n - window + 1) // stride) if valid else -(-n // stride) for n in (6, 5)]
+    y = graph.tensor("y", [1, *out, 3], scale=0.1, zero_point=zero)
+    pool = models.schema.Pool2DOptionsT(
+        padding=int(valid),
+        strideW=stride,
+        strideH=stride,
+        filterWidth=window,
+        filterHeight=window,
+    )
+    graph.op(models.Op.AVERAGE_POOL_2D, [x], [y], options=pool, version=2)
+    data = graph.build([x], [y])
+    model = accq.export_integers(data, tmp_path_factory.mktemp("means") / "m.npz")
+    values = rng.integers(-128, 128, (1, 6, 5, 3)).astype(np.int8)
+    np.testing.assert_array_equal(model.run(values), models.run(data, values)[0])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 8), st.integers(1, 8), st.booleans(), st.integers(0, 2**32 - 1))
+def test_means_of_images(tmp_path_factory, height, width, keep, seed):
+    rng = np.random.default_rng(seed)
+    zeros = rng.integers(-128, 128, 2).tolist()
+    scale = float(np.float32(10 ** rng.uniform(-2, 0)))
+    graph = models.GraphBuilder()
+    x = graph.tensor("x", [1, height, width, 9], scale=scale, zero_point=zeros[0])
+    shape, scale = [1, 1, 1, 9] if keep else [1, 9], scale * 10 ** rng.uniform(-1, 0.5)
+    y = graph.tensor("y", shape, scale=scale, zero_point=zeros[1])
+    axes = graph.tensor("axes", [2], dtype=np.int32, data=np.array([1, 2]))
+    reducer = models.schema.ReducerOptionsT(keepDims=keep)
+    graph.op(models.Op.MEAN, [x, axes], [y], options=reducer, version=2)
+    data = graph.build([x], [y])
+    model = accq.export_integers(data, tmp_path_factory.mktemp("images") / "m.npz")
+    values = rng.integers(-128, 128, (1, height, width, 9)).astype(np.int8)
+    np.testing.assert_array_equal(model.run(values), models.run(data, values)[0])
+
+
+def test_what_the_reference_does_not_know(tmp_path):
+    graph = models.GraphBuilder()
+    x = graph.tensor("x", [1, 4], scale=0.1)
+    y = models.add_fully_connected(graph, x, RNG.integers(-9, 9, (3, 4)), name="logits")
+    z = graph.tensor("z", [1, 3], scale=1 / 256, zero_point=-128)
+    softmax = models.schema.SoftmaxOptionsT(beta=1.0)
+    graph.op(models.Op.SOFTMAX, [y], [z], options=softmax, version=2)
+    model = accq.export_integers(graph.build([x], [z]), tmp_path / "m.npz")
+    values = np.zeros((1, 4), np.int8)
+    with pytest.raises(accq.UnsupportedModelError, match="the NumPy reference has no SOFTMAX"):
+        model.run(values)
+    assert model.run(values, until="logits").shape == (1, 3)
     with pytest.raises(ValueError, match="until: expected the name of one tensor, 0 are called"):
-        model.run(x, until="nothing")
+        model.run(values, until="nothing")
 
 
 @pytest.mark.parametrize(
