@@ -21,7 +21,7 @@ _CSS = """
 * { box-sizing: border-box; }
 body { margin: 0; background: #f5f6f8; color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
-main { max-width: 66rem; margin: 0 auto; padding: 2.5rem 1.25rem 3rem; }
+main { max-width: 68rem; margin: 0 auto; padding: 2.5rem 1.25rem 3rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 0 0 .25rem; }
 p { margin: 0 0 .9rem; max-width: 46rem; }
@@ -43,7 +43,7 @@ section { background: #fff; border: 1px solid var(--line); border-radius: .6rem;
 figure { margin: .6rem 0 0; }
 figure svg { width: 100%; height: auto; display: block; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .84rem; width: 100%;
+table { border-collapse: collapse; font-size: .79rem; width: 100%;
   font-variant-numeric: tabular-nums; }
 th { text-align: right; color: var(--soft); font-weight: 600; white-space: nowrap; }
 td { text-align: right; white-space: nowrap; }
@@ -244,7 +244,7 @@ def _tiles(
 def _table(certificate: Certificate, layers: list[LayerProfile]) -> str:
     heads = (
         *("layer", "operator", "claim", "K", "channels", "inputs", "N", "M", "zeros"),
-        *("worst case", "limit", "least P", "largest tile"),
+        *("worst case / limit", "least P", "tile"),
     )
     text = {"layer", "operator", "claim"}
     head = "".join(
@@ -253,7 +253,7 @@ def _table(certificate: Certificate, layers: list[LayerProfile]) -> str:
     rows = [_row(op, layer) for op, layer in zip(certificate.ops, layers, strict=True)]
     rows += [
         f'<tr><td class="text">{escape(short_name(op.name))}</td><td class="text">{escape(op.op)}'
-        f'</td><td class="text" colspan="11">not covered: {escape(op.reason)}</td></tr>'
+        f'</td><td class="text" colspan="10">not covered: {escape(op.reason)}</td></tr>'
         for op in certificate.excluded
     ]
     if not rows:
@@ -276,8 +276,7 @@ def _row(op: OpCertificate, layer: LayerProfile) -> str:
         str(layer.input_bits),
         str(layer.weight_bits),
         f"{layer.zeros:.0%}",
-        worst,
-        str(op.limit),
+        f"{worst} / {op.limit}",
         str(op.least_acc_bits),
         str(op.largest_safe_tile),
     ]
