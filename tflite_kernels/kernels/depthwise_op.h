@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "kernels/depthwise_loops.h"
 #include "kernels/op.h"
 
 namespace accq {
@@ -13,8 +14,9 @@ inline bool IsPlainDepthwise(const OpSpec& spec) {
   return spec.kind == OpKind::kDepthwiseConv2D && spec.depth_multiplier == 1;
 }
 
-// A layer packed for avx2_dw. Null and a text when memory runs out.
-std::unique_ptr<PackedOp> CreateDepthwise(const OpSpec& spec, std::string* error);
+// A layer packed for an instruction set's loops. Null and a text when memory runs out.
+std::unique_ptr<PackedOp> CreateDepthwise(const OpSpec& spec, const DepthwiseLoops& loops,
+                                          std::string* error);
 
 }  // namespace accq
 

@@ -25,7 +25,8 @@ const std::vector<const Kernel*>& KernelTable() {
       &kSse41K4N16,     // as avx2_k4n16
 #endif
 #ifdef ACCQ_ARM64
-      &kNeonDot8,  // convolution, fully connected
+      &kNeonDot8,       // convolution, fully connected
+      &kNeonDepthwise,  // as avx2_dw
 #endif
       &kReference,  // everything, everywhere
   };

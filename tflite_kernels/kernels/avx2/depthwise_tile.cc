@@ -158,8 +158,8 @@ void RunRow(const DepthwiseBlock& block, const DepthwiseRow& row, const OutputRa
 
 }  // namespace
 
-void RunDepthwiseRow(const DepthwiseBlock& block, const DepthwiseRow& row,
-                     const OutputRange& range) {
+void RunDepthwiseRowAvx2(const DepthwiseBlock& block, const DepthwiseRow& row,
+                         const OutputRange& range) {
   const bool dense = row.pixel_stride * block.pixels == kLanes;
   switch (block.pixels) {
     case 4:

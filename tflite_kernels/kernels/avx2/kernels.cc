@@ -1,6 +1,7 @@
 #include "kernels/avx2/kernels.h"
 
 #include "kernels/avx2/conv_tile.h"
+#include "kernels/avx2/depthwise_tile.h"
 #include "kernels/avx2/map_operands.h"
 #include "kernels/conv_op.h"
 #include "kernels/depthwise_op.h"
@@ -12,6 +13,12 @@ namespace {
 constexpr ConvLoops kConvLoops = {
     "avx2_k4n16",    /*dots=*/false, /*block_channels=*/16,
     MapOperandsAvx2, Avx2TilePixels, FindAvx2Tile,
+};
+
+constexpr DepthwiseLoops kDepthwiseLoops = {
+    "avx2_dw",           MapOperandsAvx2,
+    RunDepthwiseRowAvx2, [](int channel, int tap) { return 2 * PackedLane(channel) + tap; },
+    PackedSum,
 };
 
 bool PaysWithoutDotProducts(const OpSpec&) { return !CpuHasByteDotProducts(); }
@@ -27,10 +34,12 @@ const Kernel kAvx2K4N16 = {
 };
 
 const Kernel kAvx2Depthwise = {
-    "avx2_dw",
+    kDepthwiseLoops.kernel,
     CpuHasAvx2,
     IsPlainDepthwise,
-    CreateDepthwise,
+    [](const OpSpec& spec, std::string* error) {
+      return CreateDepthwise(spec, kDepthwiseLoops, error);
+    },
     // Dot products are of no use here, but CPUs that have them may have AVX-512, with which LiteRT
     // gets ahead where windows do not overlap much.
     [](const OpSpec& spec) {

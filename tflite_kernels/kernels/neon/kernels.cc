@@ -1,6 +1,8 @@
 #include "kernels/neon/kernels.h"
 
 #include "kernels/conv_op.h"
+#include "kernels/depthwise_op.h"
+#include "kernels/neon/depthwise_tile.h"
 #include "kernels/neon/dot8_tile.h"
 #include "kernels/neon/map_operands.h"
 
@@ -15,6 +17,15 @@ constexpr ConvLoops kDot8Loops = {
     /*long_segment=*/8,
 };
 
+constexpr DepthwiseLoops kDepthwiseLoops = {
+    "neon_dw",
+    MapOperandsNeon,
+    RunDepthwiseRowNeon,
+    DepthwiseWeightNeon,
+    [](int channel) { return channel; },
+    /*stored=*/true,
+};
+
 }  // namespace
 
 const Kernel kNeonDot8 = {
@@ -22,6 +33,15 @@ const Kernel kNeonDot8 = {
     [] { return true; },  // every 64-bit ARM has NEON
     IsConv,
     [](const OpSpec& spec, std::string* error) { return CreateConv(spec, kDot8Loops, error); },
+};
+
+const Kernel kNeonDepthwise = {
+    kDepthwiseLoops.kernel,
+    [] { return true; },
+    IsPlainDepthwise,
+    [](const OpSpec& spec, std::string* error) {
+      return CreateDepthwise(spec, kDepthwiseLoops, error);
+    },
 };
 
 }  // namespace accq

@@ -5,7 +5,8 @@
 
 namespace accq {
 
-extern const Kernel kNeonDot8;  // convolution, transposed too, and fully connected layers
+extern const Kernel kNeonDot8;       // convolution, transposed too, and fully connected layers
+extern const Kernel kNeonDepthwise;  // depthwise convolution, multiplier 1
 
 }  // namespace accq
 
