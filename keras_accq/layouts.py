@@ -35,6 +35,10 @@ neon_dot8 (convolution, fully connected)
     groups of 16 bytes, the last one filled with zero weights, for a block of 4 output channels;
     each channel has eight int16 lanes, of the bytes i and i + 8. The same test and split.
 
+neon_dw (depthwise convolution with one output per input channel)
+    SMLAL on x as stored, likewise widened; steps and blocks as in avx2_dw, never in 32 bits. The
+    same test and split.
+
 Kernels with int32 sums, like avx512vnni_k4n32, never spill and have no layout here.
 
 Blocks of channels never cross convolution groups; the last block of a group may be partial.
@@ -201,11 +205,13 @@ def _avx2_k4n16(layer: _Layer) -> Spills:
     return _cheaper_form(steps.reshape(steps.shape[0], count, 2 * _BLOCK, 2), layer)
 
 
-def _avx2_dw(layer: _Layer) -> Spills:
+def _pairs_of_taps(layer: _Layer) -> NDArray[np.int32]:
     taps = _filled(_blocks_of(layer, _DEPTHWISE_BLOCK), 2, 2)
-    count = taps.shape[0]
-    steps = _in_order(taps.reshape(count, _DEPTHWISE_BLOCK, -1, 2).transpose(2, 0, 1, 3))
-    figures = _walk_pairs(steps, 0, layer.in_max - layer.in_min)
+    return _in_order(taps.reshape(len(taps), _DEPTHWISE_BLOCK, -1, 2).transpose(2, 0, 1, 3))
+
+
+def _avx2_dw(layer: _Layer) -> Spills:
+    figures = _walk_pairs(_pairs_of_taps(layer), 0, layer.in_max - layer.in_min)
     pays = 3 * (figures.steps + figures.spills) <= 7 * figures.groups
     narrow = _total(_Figures(figures.steps[pays], figures.spills[pays], figures.groups))
     return replace(narrow, int32_steps=int((~pays).sum()) * figures.groups)
@@ -225,10 +231,16 @@ def _neon_dot8(layer: _Layer) -> Spills:
     )
 
 
+def _neon_dw(layer: _Layer) -> Spills:
+    in_range = widened_range(layer.in_min, layer.in_max)
+    return _total(_walk_pairs(_pairs_of_taps(layer), *in_range))
+
+
 _LAYOUTS: dict[str, Callable[[_Layer], Spills]] = {
     "avx2_k4n16": _avx2_k4n16,
     "avx2_dw": _avx2_dw,
     "neon_dot8": _neon_dot8,
+    "neon_dw": _neon_dw,
 }
 
 

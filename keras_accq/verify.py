@@ -136,7 +136,7 @@ def _layout_names(op: QuantizedOp) -> tuple[str, ...]:
     """The layouts that take an op of this kind."""
     if op.kind != "depthwise_conv2d":
         return "avx2_k4n16", "neon_dot8"
-    return ("avx2_dw",) if op.depth_multiplier == 1 else ()
+    return ("avx2_dw", "neon_dw") if op.depth_multiplier == 1 else ()
 
 
 def _run(op: QuantizedOp, k: int) -> int:

@@ -101,16 +101,25 @@ def avx2_k4n16(q, groups, run, in_min, in_max):
     return cheaper_form(blocks, in_min, in_max)
 
 
+def pairs_of_taps(q):
+    for rows in channel_blocks(q, 1, 32):
+        yield [[fill(row, 2)[i : i + 2] for row in rows] for i in range(0, q.shape[1], 2)]
+
+
 def avx2_dw(q, in_min, in_max):
     narrow, int32_steps = [np.zeros(3, int)], 0
-    for rows in channel_blocks(q, 1, 32):
-        steps = [[fill(row, 2)[i : i + 2] for row in rows] for i in range(0, q.shape[1], 2)]
+    for steps in pairs_of_taps(q):
         count = counts(greedy(steps, exact_on(0, in_max - in_min)))
         if 3 * (count[0] + count[1]) > 7 * len(steps):
             int32_steps += len(steps)
         else:
             narrow.append(count)
     return replace(figures(narrow), int32_steps=int32_steps)
+
+
+def neon_dw(q, in_min, in_max):
+    exact = exact_on(min(in_min, 0), max(in_max, 0))
+    return figures([counts(greedy(steps, exact)) for steps in pairs_of_taps(q)])
 
 
 def neon_dot8(q, groups, run, in_min, in_max):
@@ -173,9 +182,9 @@ def test_convolutions(data, shape, taps, in_range):
 def test_depthwise_convolutions(data, channels, taps, in_range):
     q = data.draw(weights(channels, taps))
     found = layouts.spills(
-        q, ["avx2_dw"], groups=1, run=taps, in_min=in_range[0], in_max=in_range[1]
+        q, ["avx2_dw", "neon_dw"], groups=1, run=taps, in_min=in_range[0], in_max=in_range[1]
     )
-    assert found == {"avx2_dw": avx2_dw(q, *in_range)}
+    assert found == {"avx2_dw": avx2_dw(q, *in_range), "neon_dw": neon_dw(q, *in_range)}
 
 
 @pytest.mark.parametrize("groups", [1, 20])
@@ -231,6 +240,9 @@ class TestEdges:
         assert self.spills("neon_dot8", [127, *lane, -128, *lane]) == Spills(1, 1, 0)
         # 256 * 128 = 32768.
         assert self.spills("neon_dot8", [-128, *lane, -128, *lane]) == Spills(2, 2, 1)
+        assert self.spills("neon_dw", [127, -128, 1]) == Spills(2, 1, 0)
+        assert self.spills("neon_dw", [127, -128, 2]) == Spills(2, 2, 0)
+        assert self.spills("neon_dw", [-128, -128]) == Spills(2, 2, 1)
 
     def test_a_range_without_zero_is_widened_for_stored_inputs_only(self):
         # [100, 120]: stored inputs reach 120, u = x - 100 only 20.

@@ -169,6 +169,7 @@ _LAYOUTS = {
     "avx2_k4n16": ("x86-64 (AVX2, SSE4.1)", _BLUE, ""),
     "avx2_dw": ("x86-64 depthwise", _GREEN, "////"),
     "neon_dot8": ("64-bit ARM", _ORANGE, "...."),
+    "neon_dw": ("64-bit ARM depthwise", _ORANGE, "xxxx"),
 }
 
 

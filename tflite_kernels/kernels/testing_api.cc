@@ -121,20 +121,22 @@ std::string LayoutSpills(const std::string& layout, const OpSpec& spec, int64_t*
       }
       AddFigures(schedule, figures);
     }
-  } else if (layout == "avx2_dw") {
+  } else if (layout == "avx2_dw" || layout == "neon_dw") {
+    const bool stored = layout == "neon_dw";
     for (int32_t first = 0; first < spec.out_channels; first += kLanes) {
       if (!DepthwiseGroups(spec, first, &groups) ||
-          !schedule.Build(groups.data(), groups.size(), spec, Form::kShifted)) {
+          !schedule.Build(groups.data(), groups.size(), spec,
+                          stored ? Form::kStored : Form::kShifted)) {
         return "no memory";
       }
-      if (Int16Pays(schedule, groups.size())) {
+      if (stored || Int16Pays(schedule, groups.size())) {
         AddFigures(schedule, figures);
       } else {
         figures[3] += groups.size();
       }
     }
   } else {
-    return "expected the layout avx2_k4n16, avx2_dw or neon_dot8, came " + layout;
+    return "expected the layout avx2_k4n16, avx2_dw, neon_dot8 or neon_dw, came " + layout;
   }
   return "";
 }

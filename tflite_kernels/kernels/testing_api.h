@@ -45,7 +45,7 @@ int32_t accq_output_shape(const AccqLayer* layer, int32_t output[4], char* error
 int32_t accq_run(const char* kernel, const AccqLayer* layer, const int8_t* in, int8_t* out,
                  int64_t report[4], char* error, size_t error_size);
 
-/* Steps, spills, extra steps and int32 steps of the layout "avx2_k4n16" or "avx2_dw" for the
+/* Steps, spills, extra steps and int32 steps of a layout of keras_accq/layouts.py for the
  * layer's weights and operand range, all channel blocks together, on any CPU. The input's shape,
  * scales and zero points do not matter. */
 int32_t accq_layout_spills(const char* layout, const AccqLayer* layer, int64_t figures[4],
