@@ -1,11 +1,11 @@
 #include "delegate/delegate.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include "delegate/log.h"
 #include "delegate/node_kernel.h"
 #include "delegate/node_spec.h"
 #include "delegate/text.h"
@@ -64,7 +64,7 @@ void ConsiderBuiltin(const TfLiteContext& context, int index, const GraphNode& g
     ++builtins->claimed;
     found->push_back(std::move(node));
   } else if (options.verbose) {
-    fprintf(stderr, "keras-accq: node %d is left alone: %s\n", index, reason.c_str());
+    Log(Format("node %d is left alone: %s", index, reason.c_str()));
   }
 }
 
@@ -113,10 +113,9 @@ void Tell(const Builtins& builtins, Delegate* delegate) {
   delegate->status.builtin_layers += builtins.layers;
   delegate->status.layers_elsewhere += builtins.elsewhere;
   if (builtins.elsewhere == 0 && !(delegate->options.verbose && builtins.layers > 0)) return;
-  fprintf(stderr,
-          "keras-accq: claimed %d of %d int8 layers; %d were already taken by another delegate%s\n",
-          builtins.claimed, builtins.layers, builtins.elsewhere,
-          builtins.elsewhere == 0 ? "" : ": give this one to the interpreter before it");
+  Log(Format("claimed %d of %d int8 layers; %d were already taken by another delegate%s",
+             builtins.claimed, builtins.layers, builtins.elsewhere,
+             builtins.elsewhere == 0 ? "" : ": give this one to the interpreter before it"));
 }
 
 TfLiteStatus Prepare(TfLiteContext* context, TfLiteDelegate* delegate) {

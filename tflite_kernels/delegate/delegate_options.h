@@ -12,7 +12,7 @@ constexpr int kMaxThreads = 64;
 struct DelegateOptions {
   std::string kernel;          // force this kernel for every op; empty: the best one for each
   std::string report_path;     // append a JSON line per prepared node to this file
-  bool verbose = false;        // say on stderr which kernel each node got
+  bool verbose = false;        // log which kernel each node got
   bool claim_builtin = false;  // also take int8 built-in operators, where that is faster
   int threads = 0;             // that run one operator; 0: as many as the interpreter recommends
 };

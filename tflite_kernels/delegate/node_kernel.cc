@@ -1,13 +1,13 @@
 #include "delegate/node_kernel.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <new>
 #include <vector>
 
 #include "delegate/delegate.h"
+#include "delegate/log.h"
 #include "delegate/node_spec.h"
 #include "delegate/report.h"
 #include "delegate/text.h"
@@ -115,7 +115,7 @@ bool ReportNode(const NodeKernel& kernel, const std::vector<int32_t>& input_dims
   if (options.report_path.empty() && !options.verbose) return true;
   const std::string line = ReportLine(kernel.node, input_dims, output_dims, kernel.op->Report(),
                                       kernel.scratch_bytes, kernel.parts);
-  if (options.verbose) fprintf(stderr, "keras-accq: %s", line.c_str());
+  if (options.verbose) Log(line.substr(0, line.size() - 1));  // which ends the line itself
   return options.report_path.empty() || AppendToFile(options.report_path, line, error);
 }
 
