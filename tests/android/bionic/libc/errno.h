@@ -1,0 +1,4 @@
+#pragma once
+#include <features.h>
+ACCQ_C int* __errno(void);
+#define errno (*__errno())

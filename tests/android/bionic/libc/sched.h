@@ -1,0 +1,3 @@
+#pragma once
+#include <features.h>
+ACCQ_C int sched_yield(void);
