@@ -39,7 +39,7 @@ def _output(*command):
 
 def _declared(header):
     text = (BIONIC / "libc" / header).read_text()
-    return set(re.findall(r"^ACCQ_C [\w* ]+?(\w+)\(", text, re.M)) | set(
+    return set(re.findall(r"^ACCQ_C (?:__attribute__\(\(\w+\)\) )?[\w* ]+?(\w+)\(", text, re.M)) | set(
         re.findall(r"^extern FILE\* (\w+);", text, re.M)
     )
 
@@ -120,6 +120,7 @@ def built(request, jni_headers, tmp_path_factory):
         "CMAKE_SYSTEM_NAME": "Linux",  # CMake's own Android insists on an NDK
         "CMAKE_SYSTEM_PROCESSOR": processor,
         "CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
+        "CMAKE_HAVE_LIBC_PTHREAD": "ON",
         "CMAKE_CXX_COMPILER": "clang++-19",
         "CMAKE_CXX_FLAGS": " ".join([*_flags(target), *jni_headers]),
         "CMAKE_MODULE_LINKER_FLAGS": " ".join(

@@ -1,7 +1,7 @@
 #pragma once
 #include <features.h>
 #include <stddef.h>
-ACCQ_C void abort(void);
+ACCQ_C __attribute__((noreturn)) void abort(void);
 ACCQ_C void free(void* memory);
 ACCQ_C void* malloc(size_t size);
 ACCQ_C int posix_memalign(void** memory, size_t alignment, size_t size);
