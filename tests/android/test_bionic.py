@@ -39,9 +39,9 @@ def _output(*command):
 
 def _declared(header):
     text = (BIONIC / "libc" / header).read_text()
-    return set(re.findall(r"^ACCQ_C (?:__attribute__\(\(\w+\)\) )?[\w* ]+?(\w+)\(", text, re.M)) | set(
-        re.findall(r"^extern FILE\* (\w+);", text, re.M)
-    )
+    noreturn = r"(?:__attribute__\(\(noreturn\)\) )?"
+    functions = re.findall(rf"^ACCQ_C {noreturn}[\w* ]+?(\w+)\(", text, re.M)
+    return {*functions, *re.findall(r"^extern FILE\* (\w+);", text, re.M)}
 
 
 def _allowed():
