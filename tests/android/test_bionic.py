@@ -6,9 +6,11 @@ here first. The supported way to build for Android is the NDK (docs/android.md).
 """
 
 import os
+import platform
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import native_build
@@ -29,9 +31,9 @@ EXPORTS = {
 PAGE = 16384
 
 
-def _output(*command):
+def _output(*command, **options):
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options
     )
     assert done.returncode == 0, f"{command}:\n{done.stdout}"
     return done.stdout
@@ -170,6 +172,27 @@ def test_libraries_fit_android(built, name):
     assert wanted <= set().union(*_allowed().values())
     assert given == EXPORTS[name]
     assert _fits_pages(library)
+
+
+@pytest.mark.parametrize("built", ["x86_64"], indirect=True)
+def test_the_x86_64_library_runs_in_litert(built, tmp_path):
+    """With glibc behind Android's names: all of test_runtime.py, byte for byte."""
+    if platform.machine() != "x86_64":
+        pytest.skip("this machine is no x86-64")
+    for library in ("libc.so", "liblog.so"):
+        command = ["clang-19", "-O2", "-fPIC", "-shared", f"-Wl,-soname,{library}", "-fuse-ld=lld"]
+        _output(*command, str(BIONIC / "over_glibc.c"), "-o", str(tmp_path / library))
+    (tmp_path / "libm.so").symlink_to("/lib/x86_64-linux-gnu/libm.so.6")
+    environment = {
+        **os.environ,
+        "ACCQ_DELEGATE": str(native_build.find(built, "libaccq_delegate.so")),
+        "LD_LIBRARY_PATH": str(tmp_path),
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider"]
+    output = _output(
+        *command, "tests/test_runtime.py", cwd=native_build.REPOSITORY, env=environment
+    )
+    assert re.search(r"^[0-9]+ passed", output.splitlines()[-1]), output
 
 
 def test_the_checks_notice(jni_headers, tmp_path):
