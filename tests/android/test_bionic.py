@@ -117,6 +117,7 @@ def built(request, jni_headers, tmp_path_factory):
     target = f"{processor}-linux-android24"
     system = tmp_path_factory.mktemp(f"system-{processor}")
     _make_system(system, target)
+    link = " ".join([*_link_flags(system), "-Wno-unused-command-line-argument"])
     options = {
         "ANDROID": "ON",
         "CMAKE_SYSTEM_NAME": "Linux",  # CMake's own Android insists on an NDK
@@ -125,9 +126,8 @@ def built(request, jni_headers, tmp_path_factory):
         "CMAKE_HAVE_LIBC_PTHREAD": "ON",
         "CMAKE_CXX_COMPILER": "clang++-19",
         "CMAKE_CXX_FLAGS": " ".join([*_flags(target), *jni_headers]),
-        "CMAKE_MODULE_LINKER_FLAGS": " ".join(
-            [*_link_flags(system), "-Wno-unused-command-line-argument"]
-        ),
+        "CMAKE_MODULE_LINKER_FLAGS": link,
+        "CMAKE_SHARED_LINKER_FLAGS": link,
         "CMAKE_CXX_STANDARD_LIBRARIES": f"{system / 'runtime.o'} -lc -lm",
         "ACCQ_BUILD_JNI": "ON",
     }

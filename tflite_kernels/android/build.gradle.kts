@@ -21,7 +21,7 @@ android {
                     "-DACCQ_WERROR=OFF",
                     "-DANDROID_STL=c++_static",
                 )
-                targets += listOf("accq_delegate", "accq_delegate_jni")
+                targets += "accq_delegate_jni"
             }
         }
     }
