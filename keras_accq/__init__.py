@@ -57,6 +57,8 @@ _EXPORTS = {
     "summary": "summary",
     "Recipe": "recipe",
     "recipe_of": "reuse",
+    "AccumulatorQuantizeConfig": "tfmot.config",
+    "AccumulatorQuantizeScheme": "tfmot.scheme",
     "search": "search.search",
 }
 
@@ -100,6 +102,8 @@ if TYPE_CHECKING:
     from keras_accq.tflite.biases import round_biases as round_biases
     from keras_accq.tflite.convert import convert as convert
     from keras_accq.tflite.rewrite import rewrite as rewrite
+    from keras_accq.tfmot.config import AccumulatorQuantizeConfig as AccumulatorQuantizeConfig
+    from keras_accq.tfmot.scheme import AccumulatorQuantizeScheme as AccumulatorQuantizeScheme
     from keras_accq.verify import verify as verify
     from keras_accq.weight_decay import exclude_from_weight_decay as exclude_from_weight_decay
 

@@ -1,4 +1,4 @@
-"""From a Keras 3 model to a trainable one whose dot products fit narrow accumulators.
+"""From a Keras model to a trainable one whose dot products fit narrow accumulators.
 
 The road: read the model's layers (`graph.nodes`), written out in those that can be quantized
 (`graph.expand`), check all of it (`graph.supported`), find which
@@ -22,6 +22,7 @@ from keras_accq.graph.expand import expand
 from keras_accq.graph.groups import Group, find
 from keras_accq.graph.nodes import Graph, read
 from keras_accq.graph.supported import Kind, check, check_fixed_point, kind
+from keras_accq.kerases import is_tf_keras
 from keras_accq.layers.kernels import to_matrix
 from keras_accq.plan import Plan, realize
 from keras_accq.ptq import auto
@@ -59,7 +60,8 @@ def quantize(
     as near to the float weights as the budget allows. The model given is left as it is.
 
     Args:
-        model: A built Keras 3 Sequential or Functional model.
+        model: A built Sequential or Functional model of Keras 3, or of tf_keras (Keras 2), which
+            needs the extra `tfmot`; the copy is of the same Keras.
         acc_bits: P, 2..32; None for 16, or what the recipe says.
         method: A name from `quantizers.methods`, such as "a2q", or a method object such as
             `A2Q(regularization=1e-3)`.
@@ -94,6 +96,25 @@ def quantize(
         TypeError, ValueError: Bad arguments or weights; a recipe for another model, or one that
             other arguments contradict.
     """
+    if is_tf_keras(model):
+        from keras_accq.tfmot.front import quantize_tf_keras
+
+        return quantize_tf_keras(
+            model,
+            acc_bits,
+            method=method,
+            weight_bits=weight_bits,
+            input_bits=input_bits,
+            tile=tile,
+            exclude=exclude,
+            overrides=overrides,
+            calibration_data=calibration_data,
+            input_range=input_range,
+            activation_range=activation_range,
+            scheme=scheme,
+            recipe=recipe,
+            **method_options,
+        )
     if recipe is not None:
         if not isinstance(recipe, Recipe):
             raise TypeError(
@@ -125,11 +146,11 @@ def quantize(
     method = methods.get(method, **method_options)
     defaults = LayerSettings(acc_bits, weight_bits, input_bits, tile, method)
     settings = functools.partial(resolve, defaults=defaults, exclude=exclude, overrides=overrides)
-    plan = _plan(model, settings, calibration_data, input_range, activation_range, scheme)
+    plan = plan_for(model, settings, calibration_data, input_range, activation_range, scheme)
     return auto.search(plan, **limits) if limits else realize(plan)
 
 
-def _plan(
+def plan_for(
     model: keras.Model,
     resolved: Callable[[list[str]], dict[str, LayerSettings]],
     calibration_data: Any,

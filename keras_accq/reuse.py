@@ -12,6 +12,7 @@ from keras_accq.errors import UnsupportedModelError
 from keras_accq.graph.groups import Group
 from keras_accq.graph.nodes import Graph
 from keras_accq.graph.supported import Kind, kind
+from keras_accq.kerases import as_keras3
 from keras_accq.layers import ActivationQuantizer, QuantizedWeights
 from keras_accq.layers.kernels import channels, is_depthwise
 from keras_accq.quantizers import methods
@@ -32,6 +33,7 @@ def recipe_of(qmodel: keras.Model) -> Recipe:
     Raises:
         UnsupportedModelError: Not a model from `accq.quantize`.
     """
+    qmodel = as_keras3(qmodel)
     layers = getattr(qmodel, "layers", ())
     compute = [layer for layer in layers if isinstance(layer, QuantizedWeights)]
     quantizers = [layer for layer in layers if isinstance(layer, ActivationQuantizer)]

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_accq.graph.copied import Copies, Tensors, rebuilt
 from keras_accq.graph.nodes import Node, read
+from keras_accq.kerases import is_tf_keras
 from keras_accq.layers import (
     ActivationQuantizer,
     QuantizedConv1D,
@@ -52,6 +53,10 @@ def strip(qmodel: keras.Model) -> keras.Model:
         TypeError: Not a Keras model.
         ValueError: The model has no quantized layers, or weights that are not finite.
     """
+    if is_tf_keras(qmodel):
+        from keras_accq.tfmot.front import strip_tf_keras
+
+        return strip_tf_keras(qmodel)
     graph = read(qmodel)
     if not any(isinstance(node.layer, QuantizedWeights) for node in graph.nodes):
         raise ValueError(

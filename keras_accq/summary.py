@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_accq.bounds import Partition, accumulator_limit, budget, operand_range, worst_case
 from keras_accq.errors import UnsupportedModelError
+from keras_accq.kerases import as_keras3
 
 _HEADINGS = ("layer", "K", "N", "M", "P", "partition", "largest L1", "budget", "headroom", "zeros")
 
@@ -102,6 +103,7 @@ def summary(model: Any) -> Summary:
     """
     from keras_accq.layers import QuantizedWeights
 
+    model = as_keras3(model)
     layers = tuple(
         _layer(layer)
         for layer in getattr(model, "layers", ())

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_accq.kerases import is_tf_keras
 from keras_accq.layers import ActivationQuantizer, QuantizedWeights
 
 
@@ -21,13 +22,22 @@ def exclude_from_weight_decay(optimizer: Any, model: keras.Model) -> None:
     Raises:
         ValueError: The optimizer is built already, or the model has no quantized layers.
     """
-    quantized = (QuantizedWeights, ActivationQuantizer)
-    layers = [layer for layer in model.layers if isinstance(layer, quantized)]
-    if not any(isinstance(layer, QuantizedWeights) for layer in layers):
+    weights: tuple[type, ...] = (QuantizedWeights,)
+    activations: tuple[type, ...] = (ActivationQuantizer,)
+    if is_tf_keras(model):
+        from keras_accq.tfmot import config
+        from keras_accq.tfmot import layers as of_tf_keras
+
+        weights = (config.AccumulatorQuantizeWrapper,)
+        activations = (of_tf_keras.ActivationQuantizer,)
+    layers: list[Any] = [
+        layer for layer in model.layers if isinstance(layer, (*weights, *activations))
+    ]
+    if not any(isinstance(layer, weights) for layer in layers):
         raise ValueError(
             f"model {model.name!r} has no quantized layers; expected one from accq.quantize"
         )
-    if optimizer.built:
+    if getattr(optimizer, "_built" if is_tf_keras(optimizer) else "built", False):
         # Keras means to refuse this too, but asks for an attribute that it has renamed.
         raise ValueError(
             "exclude_from_weight_decay must be called before the optimizer is built; make a new "

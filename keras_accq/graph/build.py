@@ -21,7 +21,8 @@ from keras_accq.layers import (
 )
 from keras_accq.widths import GroupWidths, LayerWidths
 
-_QUANTIZED: dict[type, Any] = {
+# The quantized counterparts of the compute layers.
+QUANTIZED: dict[type, Any] = {
     keras.layers.Conv1D: QuantizedConv1D,
     keras.layers.Conv2D: QuantizedConv2D,
     keras.layers.Conv2DTranspose: QuantizedConv2DTranspose,
@@ -161,7 +162,7 @@ class Builder:
         config.pop("quantization_config", None)
         if has_softmax(node.layer):
             config["activation"] = "linear"
-        return _QUANTIZED[type(node.layer)].from_config(
+        return QUANTIZED[type(node.layer)].from_config(
             {
                 **config,
                 "acc_bits": chosen.operands.acc_bits,

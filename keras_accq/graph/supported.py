@@ -72,6 +72,13 @@ _KINDS: dict[type, Kind] = {
     keras.layers.Softmax: Kind.SOFTMAX,
     keras.layers.Rescaling: Kind.RESCALING,
 }
+# What a float model's nodes may be.
+FLOAT_LAYERS = (
+    *(cls for cls in _KINDS if cls is not QuantizedPReLU),
+    keras.layers.Activation,
+    keras.layers.Normalization,
+    keras.layers.SeparableConv2D,
+)
 # `expand` writes further ones out in these.
 _ACTIVATIONS: dict[Any, Kind] = {
     keras.activations.linear: Kind.PASS,

@@ -14,9 +14,10 @@ from keras_accq.quantizers.grids import grid
 _MOMENTUM = 0.9
 
 
-@keras.saving.register_keras_serializable(package="keras_accq")
-class ActivationQuantizer(keras.layers.Layer):
+class TensorQuantizer:
     """Rounds every tensor that shares one scale and zero point to its int8 grid.
+
+    Mixed into the layer class of either Keras.
 
     The grid is chosen for the N bits that the layers reading the tensors take. Calling the layer
     gives the values of the whole int8 range on that grid; `narrow=True` those of the clamped N-bit
@@ -39,6 +40,9 @@ class ActivationQuantizer(keras.layers.Layer):
             `power_of_two`.
     """
 
+    name: Any
+    compute_dtype: Any
+
     def __init__(
         self,
         bits: int = 8,
@@ -60,7 +64,7 @@ class ActivationQuantizer(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            **super().get_config(),
+            **super().get_config(),  # type: ignore[misc]
             "bits": self.bits,
             "observe": self.observe,
             "clip": self.clip,
@@ -68,17 +72,13 @@ class ActivationQuantizer(keras.layers.Layer):
             "learn": self.learn,
         }
 
-    def _add_scalar(self, name: str, value: str) -> Any:
-        return self.add_weight(
-            name=name,
-            shape=(),
-            initializer=value,
-            trainable=False,
-            autocast=False,
-            dtype="float32",
-            # Replicas of a distributed model observe different batches.
-            aggregation="mean",
-        )
+    def _add_scalar(self, name: str, value: str, trainable: bool = False) -> Any:
+        """A float32 variable, whatever the policy."""
+        raise NotImplementedError
+
+    def _is_symbolic(self) -> bool:
+        """Whether the call has no values, as when a model is put together."""
+        raise NotImplementedError
 
     def build(self, input_shape: Any) -> None:
         self.scale = self._add_scalar("scale", "ones")
@@ -88,12 +88,7 @@ class ActivationQuantizer(keras.layers.Layer):
             self.low = self._add_scalar("low", "zeros")
             self.high = self._add_scalar("high", "zeros")
         if self.learn:
-            self.log2_gain = self.add_weight(
-                name="log2_gain", shape=(), initializer="zeros", autocast=False, dtype="float32"
-            )
-
-    def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+            self.log2_gain = self._add_scalar("log2_gain", "zeros", trainable=True)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
@@ -120,7 +115,7 @@ class ActivationQuantizer(keras.layers.Layer):
         x = ops.cast(inputs, "float32")
         if training and self.observe and not requantize:
             self._observe(ops.stop_gradient(x))
-        elif not training and not in_symbolic_scope():
+        elif not training and not self._is_symbolic():
             self.check_observed()
         bits = self.bits if narrow else 8
         rounded = fake_quantize_average if requantize else fake_quantize
@@ -213,3 +208,26 @@ class ActivationQuantizer(keras.layers.Layer):
                 f"{self.name}: expected a positive scale, training made it {scale}; did it diverge?"
             )
         return scale, int(ops.convert_to_numpy(self.zero_point))
+
+
+@keras.saving.register_keras_serializable(package="keras_accq")
+class ActivationQuantizer(TensorQuantizer, keras.layers.Layer):
+    """`TensorQuantizer` as a layer of Keras 3."""
+
+    def _add_scalar(self, name: str, value: str, trainable: bool = False) -> Any:
+        return self.add_weight(
+            name=name,
+            shape=(),
+            initializer=value,
+            trainable=trainable,
+            autocast=False,
+            dtype="float32",
+            # Replicas of a distributed model observe different batches.
+            aggregation="mean",
+        )
+
+    def _is_symbolic(self) -> bool:
+        return bool(in_symbolic_scope())
+
+    def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)

@@ -14,9 +14,12 @@ _LARGEST = 127.0
 _SMALLEST = 1e-6
 
 
-@keras.saving.register_keras_serializable(package="keras_accq")
-class QuantizedPReLU(keras.layers.PReLU):
-    """`keras.layers.PReLU` whose slopes lie on one symmetric grid of 255 integers."""
+class QuantizedSlopes:
+    """Mixed into the PReLU of either Keras, puts its slopes on a symmetric grid of 255 integers."""
+
+    name: Any
+    alpha: Any
+    compute_dtype: Any
 
     def _quantized(self) -> Any:
         alpha = ops.cast(ops.convert_to_tensor(self.alpha), "float32")
@@ -40,3 +43,8 @@ class QuantizedPReLU(keras.layers.PReLU):
                 "diverge?"
             )
         return alpha
+
+
+@keras.saving.register_keras_serializable(package="keras_accq")
+class QuantizedPReLU(QuantizedSlopes, keras.layers.PReLU):
+    """`keras.layers.PReLU` whose slopes lie on one symmetric grid of 255 integers."""

@@ -1,5 +1,6 @@
 """What the quantized compute layers share: constrained weights and their integers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -15,6 +16,19 @@ from keras_accq.quantizers import methods
 from keras_accq.quantizers.operands import Operands
 from keras_accq.quantizers.rounded import Rounded
 from keras_accq.quantizers.straight_through import round_half_even
+
+
+def parameter_values(variables: Mapping[str, Any], power_of_two: bool) -> dict[str, Any]:
+    """What a method's `quantize` is given for its parameters.
+
+    Args:
+        variables: By name, of either Keras.
+        power_of_two: Whether scales are 2^-FL.
+    """
+    values = {name: ops.convert_to_tensor(v) for name, v in variables.items()}
+    if power_of_two and "log2_scale" in values:
+        values["log2_scale"] = round_half_even(values["log2_scale"])
+    return values
 
 
 class QuantizedWeights(keras.layers.Layer):
@@ -109,10 +123,7 @@ class QuantizedWeights(keras.layers.Layer):
 
     def _values(self) -> dict[str, Any]:
         """The method's parameters."""
-        values = {name: ops.convert_to_tensor(v) for name, v in self._parameters.items()}
-        if self.power_of_two and "log2_scale" in values:
-            values["log2_scale"] = round_half_even(values["log2_scale"])
-        return values
+        return parameter_values(self._parameters, self.power_of_two)
 
     def _quantize(self) -> tuple[Any, Any]:
         return self.method.quantize(self._matrix(), self._values(), self.operands)

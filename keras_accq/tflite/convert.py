@@ -19,6 +19,7 @@ from keras_accq.errors import ConversionError, UnsupportedModelError
 from keras_accq.files import write_atomically
 from keras_accq.graph.nodes import Graph, read
 from keras_accq.graph.supported import Kind, kind
+from keras_accq.kerases import as_keras3
 from keras_accq.layers import QuantizedWeights
 from keras_accq.tflite.conformance import check_tensors, match
 from keras_accq.tflite.export import ExpectedOp, Exporter
@@ -70,7 +71,7 @@ def convert(
         ValueError: A range never observed, weights that are not finite, or a bad argument.
     """
     _check_arguments(batch_size, input_type, output_type, ops)
-    graph = read(qmodel)
+    graph = read(as_keras3(qmodel))
     check_model(graph)
     exporter = Exporter(graph, raw_inputs=input_type == "float32")
     converted = replace_stand_ins(
