@@ -5,7 +5,7 @@
 #ifdef ACCQ_VNNI
 #include "kernels/vnni/kernels.h"
 #endif
-#ifdef ACCQ_ARM64
+#ifdef ACCQ_NEON
 #include "kernels/neon/kernels.h"
 #endif
 #include "kernels/op.h"
@@ -24,7 +24,7 @@ const std::vector<const Kernel*>& KernelTable() {
       &kAvx2Depthwise,  // depthwise convolution, multiplier 1
       &kSse41K4N16,     // as avx2_k4n16
 #endif
-#ifdef ACCQ_ARM64
+#ifdef ACCQ_NEON
       &kNeonDot8,       // convolution, fully connected
       &kNeonDepthwise,  // as avx2_dw
 #endif

@@ -1,10 +1,8 @@
 #include "kernels/neon/depthwise_tile.h"
 
-#include <arm_neon.h>
-
 #include <cstring>
 
-#include "kernels/inline.h"
+#include "kernels/neon/intrinsics.h"
 #include "kernels/neon/requantize.h"
 
 namespace accq {
@@ -159,8 +157,10 @@ ACCQ_INLINE inline void RunSlice(const DepthwiseBlock& block, int32_t first,
 void RunDepthwiseRowNeon(const DepthwiseBlock& block, const DepthwiseRow& row,
                          const OutputRange& range) {
   int32_t first = 0;
+#ifdef __aarch64__  // with 32 registers instead of 16
   for (; block.channels - first > 8; first += 16) RunSlice<int8x16_t>(block, first, row, range);
-  if (first < block.channels) RunSlice<int8x8_t>(block, first, row, range);
+#endif
+  for (; first < block.channels; first += 8) RunSlice<int8x8_t>(block, first, row, range);
 }
 
 }  // namespace accq

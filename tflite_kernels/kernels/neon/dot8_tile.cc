@@ -1,15 +1,13 @@
 #include "kernels/neon/dot8_tile.h"
 
-#include <arm_neon.h>
-
 #include <cstring>
+#include <iterator>
 
+#include "kernels/neon/intrinsics.h"
 #include "kernels/neon/requantize.h"
 
 namespace accq {
 namespace {
-
-#define ACCQ_INLINE __attribute__((always_inline))
 
 // Something of each of the 4 channels; named, since gcc keeps arrays of vectors in memory.
 template <typename Vector>
@@ -210,12 +208,20 @@ void LongTile(const ConvBlock& block, const ConvTile& tile, const OutputRange& r
   }
 }
 
+#ifdef __aarch64__
 constexpr ConvTileFunction kShortTiles[] = {ShortTile<1>, ShortTile<2>, ShortTile<3>, ShortTile<4>};
 constexpr ConvTileFunction kLongTiles[] = {LongTile<1>, LongTile<2>, LongTile<3>, LongTile<4>};
+#else  // half the registers
+constexpr ConvTileFunction kShortTiles[] = {ShortTile<1>};
+constexpr ConvTileFunction kLongTiles[] = {LongTile<1>, LongTile<2>};
+#endif
 
 }  // namespace
 
-int Dot8TilePixels(TileKind) { return 4; }
+int Dot8TilePixels(TileKind kind) {
+  return static_cast<int>(kind == TileKind::kLongShifted ? std::size(kLongTiles)
+                                                         : std::size(kShortTiles));
+}
 
 ConvTileFunction FindDot8Tile(TileKind kind, int pixels, int) {
   return (kind == TileKind::kLongShifted ? kLongTiles : kShortTiles)[pixels - 1];

@@ -6,8 +6,25 @@
 #include "kernels/neon/dot8_tile.h"
 #include "kernels/neon/map_operands.h"
 
+#if !defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 namespace accq {
 namespace {
+
+bool CpuHasNeon() {
+#if defined(__aarch64__) || defined(__ARM_NEON)
+  return true;  // every such CPU has it, or the compiler was told so
+#elif defined(__linux__)
+  // Android too. The kernel's word is that of all cores, and emulators give it where their
+  // /proc/cpuinfo is another machine's.
+  constexpr unsigned long kNeon = 1ul << 12;
+  return (getauxval(AT_HWCAP) & kNeon) != 0;
+#else
+  return false;
+#endif
+}
 
 // A step of four pixels that keeps int16 sums in registers loads 8 vectors instead of 12, and a
 // spill then loads and stores 16.
@@ -30,14 +47,14 @@ constexpr DepthwiseLoops kDepthwiseLoops = {
 
 const Kernel kNeonDot8 = {
     kDot8Loops.kernel,
-    [] { return true; },  // every 64-bit ARM has NEON
+    CpuHasNeon,
     IsConv,
     [](const OpSpec& spec, std::string* error) { return CreateConv(spec, kDot8Loops, error); },
 };
 
 const Kernel kNeonDepthwise = {
     kDepthwiseLoops.kernel,
-    [] { return true; },
+    CpuHasNeon,
     IsPlainDepthwise,
     [](const OpSpec& spec, std::string* error) {
       return CreateDepthwise(spec, kDepthwiseLoops, error);
