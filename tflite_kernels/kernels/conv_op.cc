@@ -26,8 +26,9 @@ class ConvOp : public PackedOp {
     StripPlan plan;
     if (!Plan(input, &plan)) return;  // ScratchBytes said so
     const ptrdiff_t pixel = conv_.spec().out_channels;
-    const ptrdiff_t row = plan.x.out * pixel;
-    conv_.Run(plan, in, OutputGrid{out, pixel, row, plan.y.out * row}, scratch, part, parts);
+    const auto row = static_cast<ptrdiff_t>(plan.x.out * pixel);
+    const auto image = static_cast<ptrdiff_t>(plan.y.out * row);
+    conv_.Run(plan, in, OutputGrid{out, pixel, row, image}, scratch, part, parts);
   }
 
   OpReport Report() const override {

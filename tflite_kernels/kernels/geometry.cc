@@ -57,7 +57,7 @@ size_t WeightIndex(const OpSpec& spec, int64_t channel, int64_t k) {
                                                : channel * ProductsPerOutput(spec) + k;
 }
 
-bool MultiplySizes(size_t a, size_t b, size_t* product) {
+bool MultiplySizes(uint64_t a, uint64_t b, size_t* product) {
   return !__builtin_mul_overflow(a, b, product) && *product <= PTRDIFF_MAX;
 }
 

@@ -31,7 +31,7 @@ int64_t ProductsPerOutput(const OpSpec& spec);
 size_t WeightIndex(const OpSpec& spec, int64_t channel, int64_t k);
 
 // Multiplies sizes; false when the product leaves size_t or ptrdiff_t.
-bool MultiplySizes(size_t a, size_t b, size_t* product);
+bool MultiplySizes(uint64_t a, uint64_t b, size_t* product);
 
 }  // namespace accq
 

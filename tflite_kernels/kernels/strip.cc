@@ -78,8 +78,9 @@ class Filler {
       map_(operand_map_, OperandRuns{from, 0, to, 0, 1, static_cast<size_t>(columns_ * channels)});
     } else {
       // Bytes between the channels and the next pixel only meet zero weights: any value will do.
-      map_(operand_map_, OperandRuns{from, plan_.x.step * channels, to, pixel_bytes, columns_,
-                                     static_cast<size_t>(channels)});
+      const auto step = static_cast<ptrdiff_t>(plan_.x.step * channels);
+      map_(operand_map_,
+           OperandRuns{from, step, to, pixel_bytes, columns_, static_cast<size_t>(channels)});
     }
   }
 
