@@ -1,9 +1,9 @@
 """Runs every check of the project: python tests/run_all.py [--quick] [stage ...]
 
-Stages, in this order: lint, cpp, sanitizers, threads, aarch64, wheel, python. A stage that fails
-does not stop the others; the exit status is nonzero when any failed. Needs the `[test]` extra,
-CMake, a C++17 compiler and GoogleTest; everything is built in temporary folders. Where aarch64's
-tools are missing it is skipped, with a message; with CI set it fails.
+Stages, in this order: lint, cpp, sanitizers, threads, aarch64, armv7, wheel, python. A stage that
+fails does not stop the others; the exit status is nonzero when any failed. Needs the `[test]`
+extra, CMake, a C++17 compiler and GoogleTest; everything is built in temporary folders. Where the
+tools of aarch64 or armv7 are missing it is skipped, with a message; with CI set it fails.
 """
 
 import argparse
@@ -114,26 +114,41 @@ def threads(_: bool) -> None:
     _ctest("tsan", ["-DACCQ_SANITIZE=thread"], "-R", "[Tt]hread")
 
 
+def _skipped(text: str) -> RuntimeError:
+    """On a developer's machine a reason to skip; in CI nothing may be skipped unseen."""
+    return (StageFailed if os.environ.get("CI") else StageSkipped)(text)
+
+
+def _require(program: str, package: str) -> None:
+    if not shutil.which(program):
+        raise _skipped(f"not on PATH: {program} ({package})")
+
+
+def _cross_build(name: str) -> Path:
+    toolchain = SOURCES / "cmake" / f"linux-{name}.cmake"
+    tests = ["-DACCQ_BUILD_TESTS=ON", "-DACCQ_GTEST_SOURCES=/usr/src/googletest"]
+    return build(name, [*tests, f"-DCMAKE_TOOLCHAIN_FILE={toolchain}"])
+
+
+def _emulated_ctest(folder: Path, core: str, *, every: int) -> None:
+    tests = ["ctest", "--test-dir", str(folder), "--parallel", "2", "--progress"]
+    options = ["--output-on-failure", "--no-tests=error"]
+    run([*tests, *options], QEMU_CPU=core, ACCQ_EVERY=str(every))
+
+
 def aarch64(_: bool) -> None:
     """The C++ tests and whole LiteRT interpreters on emulated 64-bit ARM cores.
 
     `ACCQ_SYSROOT` names the folder that keeps the emulated Python for the next run.
     """
     try:
-        for compiler in ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-g++"):
-            if not shutil.which(compiler):
-                raise sysroot.Unavailable(f"not on PATH: {compiler} (g++-aarch64-linux-gnu)")
+        _require("aarch64-linux-gnu-gcc", "g++-aarch64-linux-gnu")
+        _require("aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu")
         kept = os.environ.get("ACCQ_SYSROOT")
         root = sysroot.prepare(Path(kept) if kept else cache_folder() / "sysroot-aarch64")
     except sysroot.Unavailable as error:
-        # On a developer's machine a reason to skip; in CI nothing may be skipped unseen.
-        raise (StageFailed if os.environ.get("CI") else StageSkipped)(str(error)) from error
-    options = [
-        "-DACCQ_BUILD_TESTS=ON",
-        f"-DCMAKE_TOOLCHAIN_FILE={SOURCES / 'cmake/linux-aarch64.cmake'}",
-        "-DACCQ_GTEST_SOURCES=/usr/src/googletest",
-    ]
-    folder = build("aarch64", options)
+        raise _skipped(str(error)) from error
+    folder = _cross_build("aarch64")
     environment = {
         "PYTHONPATH": str(REPOSITORY),
         "ACCQ_DELEGATE": str(find(folder, "libaccq_delegate.so")),
@@ -145,9 +160,15 @@ def aarch64(_: bool) -> None:
         path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
         run([sys.executable, str(programs / "cases.py"), cases], PYTHONPATH=path)
         for core in sysroot.CORES:
-            tests = ["ctest", "--test-dir", str(folder), "--parallel", "2", "--progress"]
-            run([*tests, "--output-on-failure", "--no-tests=error"], QEMU_CPU=core, ACCQ_EVERY="4")
+            _emulated_ctest(folder, core, every=4)
             run(root.command(core, [str(programs / "replay.py"), cases], environment))
+
+
+def armv7(_: bool) -> None:
+    """The C++ tests, the delegate's ABI among them, on an emulated 32-bit ARM core."""
+    _require("arm-linux-gnueabihf-g++", "g++-arm-linux-gnueabihf")
+    _require("qemu-arm", "qemu-user")
+    _emulated_ctest(_cross_build("armv7"), "cortex-a7", every=16)
 
 
 def wheel(_: bool) -> None:
@@ -202,7 +223,8 @@ def python(quick: bool) -> str:
 
 
 STAGES: dict[str, Callable[[bool], str | None]] = {
-    stage.__name__: stage for stage in (lint, cpp, sanitizers, threads, aarch64, wheel, python)
+    stage.__name__: stage
+    for stage in (lint, cpp, sanitizers, threads, aarch64, armv7, wheel, python)
 }
 
 

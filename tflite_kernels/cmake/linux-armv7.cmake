@@ -1,4 +1,5 @@
-# Cross-compiles for 32-bit ARM Linux (ARMv7 with NEON) with Debian's g++-arm-linux-gnueabihf; tests run in qemu-user.
+# Cross-compiles for 32-bit ARM Linux, ARMv7, with Debian's g++-arm-linux-gnueabihf; tests run in
+# qemu-user. Only the kernels ask for NEON, where the CPU has it.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR armv7l)
 set(CMAKE_CXX_COMPILER arm-linux-gnueabihf-g++)
