@@ -68,6 +68,7 @@ class LayerRecipe:
 
     @property
     def excluded(self) -> bool:
+        """Whether the layer is left out of the accumulator constraint."""
         return self.acc_bits is None
 
 

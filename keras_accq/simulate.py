@@ -73,12 +73,12 @@ class SimulationResult:
 
     @property
     def overflows(self) -> int:
-        """Over all layers and channels."""
+        """How many sums left the accumulator, over all layers and channels."""
         return sum(int(op.overflows.sum()) for op in self.ops)
 
     @property
     def differences(self) -> int:
-        """Over all layers."""
+        """How many outputs differ from the recorded ones, over all layers."""
         return sum(op.differences for op in self.ops)
 
     def __str__(self) -> str:

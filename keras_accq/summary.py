@@ -48,6 +48,7 @@ class LayerSummary:
 
     @property
     def excluded(self) -> bool:
+        """Whether the layer is left out of the accumulator constraint."""
         return self.acc_bits is None
 
 

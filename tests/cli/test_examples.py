@@ -1,4 +1,4 @@
-"""Every command that the help and the documentation show does something."""
+"""Every command that the help shows does something. Those of docs/: tests/documents."""
 
 import importlib
 import re
@@ -7,7 +7,6 @@ import shlex
 import numpy as np
 import pytest
 import tflite_models as models
-from native_build import REPOSITORY
 
 import keras_accq as accq
 from keras_accq.bench.measure import Bench, Row
@@ -21,9 +20,6 @@ def _lines():
     for name in _MODULES:
         text = importlib.import_module(f"keras_accq.cli.{name}").__doc__
         yield from re.findall(r"^  accq (.*)$", text.partition("Examples:")[2], re.M)
-    document = REPOSITORY / "docs" / "command.md"
-    if document.exists():
-        yield from re.findall(r"^accq (.*)$", document.read_text(), re.M)
 
 
 def _words(line):

@@ -1,57 +1,43 @@
-"""README and docs: their commands are the ones CI runs, their code runs, their links lead on."""
+"""Documents: their commands are the ones CI runs, their links lead on, they name what there is."""
 
 import re
-import subprocess
-import sys
 
-import numpy as np
 import pytest
-import tflite_models
+from documents.blocks import blocks, documents
 from native_build import REPOSITORY
 
 README = REPOSITORY / "README.md"
-DOCUMENTS = [README, *sorted((REPOSITORY / "docs").rglob("*.md"))]
 # Folders of one machine: what they hold is nowhere else.
 _MACHINE_PATHS = re.compile(r"/(?:work|root|home/\w+)/")
 
 
-def _blocks(document, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.M | re.S)
-
-
 @pytest.mark.skipif(not (REPOSITORY / ".ci").exists(), reason="no checkout")
 def test_ci_runs_the_commands_of_the_readme():
-    commands = [block.strip() for block in _blocks(README, "sh")[:2]]
+    commands = [block.code.strip() for block in blocks(README, "sh")[:2]]
     assert len(commands) == 2
     script = (REPOSITORY / ".ci" / "run").read_text().splitlines()
     assert [line for line in script if line in commands] == commands
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("first", "last", "result"),
-    [(0, 1, "digits_axe.tflite"), (2, 2, "any16.tflite")],
-    ids=["training", "lossless"],
-)
-def test_readme_code_runs(first, last, result, tmp_path, delegate_library):
-    code = "".join(_blocks(README, "python")[first : last + 1])
-    if result == "any16.tflite":
-        model = tflite_models.residual(np.random.default_rng(0))
-        (tmp_path / "any.tflite").write_bytes(model)
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / result).stat().st_size > 0
-    assert done.stdout.strip()
+def _anchors(document):
+    """The anchors of a document's headings, as GitHub and the site make them."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.M | re.S)
+    for heading in re.findall(r"^#+ (.*)$", text, re.M):
+        plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+        yield re.sub(r"[^\w\- ]", "", plain.replace("`", "")).replace(" ", "-")
 
 
 @pytest.mark.skipif(not (REPOSITORY / "docs").exists(), reason="no checkout")
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
-def test_relative_links_lead_to_files(document):
-    links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", document.read_text())
-    missing = [link for link in links if not (document.parent / link).exists()]
-    assert not missing
+@pytest.mark.parametrize("document", documents(), ids=lambda d: d.name)
+def test_relative_links_lead_to_files_and_headings(document):
+    wrong = []
+    for link, anchor in re.findall(r"\]\(([^)#:\s]*)(#[^)]*)?\)", document.read_text()):
+        target = document.parent / link if link else document
+        if not target.exists():
+            wrong.append(link)
+        elif anchor and target.suffix == ".md" and anchor[1:] not in set(_anchors(target)):
+            wrong.append(link + anchor)
+    assert not wrong
 
 
 def _texts():
