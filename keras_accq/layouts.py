@@ -1,10 +1,12 @@
 """Spill schedules: where named kernel layouts widen their int16 sums to int32.
 
 A kernel sums products in int16 lanes and widens them to int32 (a *spill*) just before a further
-step could take a lane out of range, whatever the inputs. Schedules follow from the weights alone,
-greedily: a segment of steps grows until the next step would break the layout's exactness test.
-This is the one Python table of them; the packing code of the kernels computes the same figures
-(`tflite_kernels/kernels/schedule.h`) and a test holds the two equal.
+step could take a lane out of range, whatever the inputs. Schedules follow from the weights alone.
+int32 additions commute, so kernels take steps in the order that needs few spills: of each 128
+consecutive steps, the heaviest first (by the greatest of the bounds below over its lanes; of equals
+the first) goes into the first of their segments in which the layout's exactness test still holds,
+else into a new one. This is the one Python table of them; the packing code of the kernels computes
+the same figures (`tflite_kernels/kernels/schedule.h`) and a test holds the two equal.
 
 Layouts, L = 32767, for operands in [a, b]:
 
@@ -58,6 +60,9 @@ from keras_accq.reference import Int8Array
 
 _LIMIT = accumulator_limit(16)
 
+# Steps that are put into segments together.
+_CHUNK = 128
+
 # Output channels that share a schedule.
 _BLOCK = 16
 _DEPTHWISE_BLOCK = 32
@@ -78,8 +83,8 @@ class _Layer:
     in_max: int
 
 
-# Loads are what a step adds to each lane's bounds: int32 [steps, blocks, bounds], never negative.
-_Loads = NDArray[np.int32]
+# Loads are what a step adds to each lane's bounds: uint16 [steps, blocks, bounds].
+_Loads = NDArray[np.uint16]
 
 
 def _blocks_of(layer: _Layer, block: int) -> Int8Array:
@@ -97,7 +102,7 @@ def _filled(values: Int8Array, axis: int, multiple: int) -> Int8Array:
 
 
 def _in_order(steps: Int8Array) -> NDArray[np.int32]:
-    """Each step's weights side by side in memory: they are walked step by step."""
+    """Each step's weights side by side in memory: loads are computed step by step."""
     return np.ascontiguousarray(steps, np.int32)
 
 
@@ -109,27 +114,57 @@ class _Figures(NamedTuple):
     groups: int
 
 
-def _walk(parts: Sequence[tuple[_Loads, NDArray[np.bool_]]]) -> _Figures:
-    """Greedy schedules of all blocks at once.
+def _pack(loads: _Loads, split: NDArray[np.bool_] | None = None) -> _Figures:
+    """Schedules of all blocks at once: first fit, heaviest first.
 
     Args:
-        parts: What each step consists of, in order: loads, and which blocks [steps, blocks] have
-            this part at all (the loads of the others are 0). The first part is always there,
-            and no part leaves int16 on its own.
+        loads: Of groups that are one step; or of both halves of all groups, one behind the other,
+            the second half 0 where the group is one step.
+        split: With halves, which groups of which blocks are two steps, bool [groups, blocks].
     """
-    groups, blocks, bounds = parts[0][0].shape
-    state = np.zeros((blocks, bounds), np.int32)
-    spills = np.ones(blocks, np.int64)  # each block's last segment
-    for group in range(groups):
-        for loads, present in parts:
-            if not present[group].any():
-                continue
-            state += loads[group]
-            over = (state > _LIMIT).any(axis=1)
-            if over.any():
-                state[over] = loads[group, over]
-                spills += over
-    return _Figures(sum(present.sum(axis=0) for _, present in parts), spills, groups)
+    if split is None:
+        steps = loads.transpose(1, 0, 2)
+        counts = np.full(steps.shape[0], steps.shape[1])
+        groups = steps.shape[1]
+    else:
+        groups = split.shape[0]
+        present = np.stack([np.ones_like(split), split], 1).reshape(2 * groups, -1).T
+        counts = present.sum(axis=1)
+        # Each block's steps, closed up.
+        order = np.argsort(~present, axis=1, kind="stable")[:, : counts.max()]
+        steps = np.take_along_axis(loads.transpose(1, 0, 2), order[:, :, None], axis=1)
+    blocks = len(counts)
+    size = min(_CHUNK, steps.shape[1])
+    chunks = -(-steps.shape[1] // size)
+    rows = np.zeros((blocks, chunks * size, loads.shape[2]), np.uint16)
+    rows[:, : steps.shape[1]] = steps
+    here = np.clip(counts[:, None] - size * np.arange(chunks), 0, size).reshape(-1)
+    segments = _first_fit(rows.reshape(-1, size, loads.shape[2]), here)
+    return _Figures(counts, segments.reshape(blocks, chunks).sum(axis=1), groups)
+
+
+def _first_fit(steps: NDArray[np.uint16], counts: IntArray) -> IntArray:
+    """How many segments each row needs.
+
+    Args:
+        steps: Loads, uint16 [rows, steps, bounds], each at most the limit.
+        counts: How many steps of each row there are; the others are 0.
+    """
+    rows, size, bounds = steps.shape
+    most = steps.max(axis=2).astype(np.int32)
+    most[np.arange(size) >= counts[:, None]] = -1
+    heaviest_first = np.argsort(-most, axis=1, kind="stable")
+    left = np.full((rows, size, bounds), _LIMIT, np.uint16)
+    used = np.zeros(rows, np.int64)
+    every = np.arange(rows)
+    for i in range(int(counts.max())):
+        step = steps[every, heaviest_first[:, i]]
+        # All fit in the first segment not used yet.
+        fits = (step[:, None] <= left[:, : used.max() + 1]).all(axis=2)
+        chosen = fits.argmax(axis=1)
+        left[every, chosen] -= step
+        used = np.maximum(used, np.where(i < counts, chosen + 1, 0))
+    return used
 
 
 def _loads(weights: NDArray[np.int32], low: int, high: int) -> _Loads:
@@ -141,18 +176,21 @@ def _loads(weights: NDArray[np.int32], low: int, high: int) -> _Loads:
         high: Largest operand.
 
     Returns:
-        int32 [steps, blocks, 2 * lanes].
+        uint16 [steps, blocks, 2 * lanes]: a pair of weights adds at most 255 * 256.
     """
     # Added up by hand: NumPy's sum over an axis of one or two is many times slower.
     each = [weights[..., i] for i in range(weights.shape[3])]
     positive = reduce(np.add, [np.maximum(w, 0) for w in each])
     negative = positive - reduce(np.add, each)
     return np.concatenate(
-        [high * positive - low * negative, high * negative - low * positive], axis=2
+        [high * positive - low * negative, high * negative - low * positive],
+        axis=2,
+        dtype=np.uint16,
+        casting="unsafe",
     )
 
 
-def _walk_pairs(
+def _pack_pairs(
     weights: NDArray[np.int32], low: int, high: int, also_split: NDArray[np.bool_] | None = None
 ) -> _Figures:
     """Schedules for steps of pairs, [steps, blocks, lanes, 2]; too heavy ones are split.
@@ -167,11 +205,11 @@ def _walk_pairs(
     split: NDArray[np.bool_] = np.any(loads > _LIMIT, axis=2)
     if also_split is not None:
         split |= also_split
-    every = np.ones_like(split)
     if not split.any():
-        return _walk([(loads, every)])
+        return _pack(loads)
     first = np.where(split[:, :, None, None], np.sign(weights) * (np.abs(weights) // 2), weights)
-    return _walk([(_loads(first, low, high), every), (_loads(weights - first, low, high), split)])
+    halves = np.stack([_loads(first, low, high), _loads(weights - first, low, high)], 1)
+    return _pack(halves.reshape(-1, *loads.shape[1:]), split)
 
 
 def _total(figures: _Figures) -> Spills:
@@ -184,9 +222,9 @@ def _total(figures: _Figures) -> Spills:
 
 def _cheaper_form(weights: NDArray[np.int32], layer: _Layer) -> Spills:
     """Schedules for steps of pairs, [steps, blocks, lanes, 2], in the form that costs less."""
-    shifted = _walk_pairs(weights, 0, layer.in_max - layer.in_min)
+    shifted = _pack_pairs(weights, 0, layer.in_max - layer.in_min)
     holds_least: NDArray[np.bool_] = np.any(weights == -128, axis=(2, 3))
-    signed = _walk_pairs(weights, *widened_range(layer.in_min, layer.in_max), holds_least)
+    signed = _pack_pairs(weights, *widened_range(layer.in_min, layer.in_max), holds_least)
     cheaper = 3 * signed.steps + signed.spills < 2 * shifted.steps + shifted.spills
     return _total(
         _Figures(
@@ -211,7 +249,7 @@ def _pairs_of_taps(layer: _Layer) -> NDArray[np.int32]:
 
 
 def _avx2_dw(layer: _Layer) -> Spills:
-    figures = _walk_pairs(_pairs_of_taps(layer), 0, layer.in_max - layer.in_min)
+    figures = _pack_pairs(_pairs_of_taps(layer), 0, layer.in_max - layer.in_min)
     pays = 3 * (figures.steps + figures.spills) <= 7 * figures.groups
     narrow = _total(_Figures(figures.steps[pays], figures.spills[pays], figures.groups))
     return replace(narrow, int32_steps=int((~pays).sum()) * figures.groups)
@@ -224,7 +262,7 @@ def _neon_dot8(layer: _Layer) -> Spills:
     pairs = runs.reshape(count, _NEON_BLOCK, -1, 2, 8)
     steps = _in_order(pairs.transpose(2, 0, 1, 4, 3))
     return _total(
-        _walk_pairs(
+        _pack_pairs(
             steps.reshape(steps.shape[0], count, 8 * _NEON_BLOCK, 2),
             *widened_range(layer.in_min, layer.in_max),
         )
@@ -233,7 +271,7 @@ def _neon_dot8(layer: _Layer) -> Spills:
 
 def _neon_dw(layer: _Layer) -> Spills:
     in_range = widened_range(layer.in_min, layer.in_max)
-    return _total(_walk_pairs(_pairs_of_taps(layer), *in_range))
+    return _total(_pack_pairs(_pairs_of_taps(layer), *in_range))
 
 
 _LAYOUTS: dict[str, Callable[[_Layer], Spills]] = {

@@ -210,6 +210,7 @@ def test_layouts_match_their_table(library, scale, in_range):
     check("conv2d", weights(16, 3, 2, 5), run=5, dilation_w=2)
     check("conv2d", weights(40, 3, 3, 6), groups=2, run=6)
     check("fully_connected", weights(50, 33), run=33)
+    check("fully_connected", weights(5, 2200), run=2200)  # more steps than are sorted together
     for shape, strides in [
         ((20, 3, 5, 6), (2, 2)),
         ((16, 4, 1, 9), (3, 2)),

@@ -17,12 +17,24 @@ def trunc_half(w):
     return int(w / 2)
 
 
-def greedy(steps, exact, splits=lambda w: False):
+def joined(steps):
+    """The lanes of some steps taken together."""
+    return [[w for step in steps for w in step[lane]] for lane in range(len(steps[0]))]
+
+
+def first_fit(steps, on_range, splits=lambda w: False):
     """Segments (lists of steps) of one block; a step is a list of lanes, a lane a list of weights.
 
-    `exact(lane)` tells whether a lane's weights, summed in one segment, are safe, `splits(w)`
-    whether a weight must not be multiplied whole.
+    `on_range` is the range of operands; `splits(w)` tells whether a weight must not be multiplied
+    whole.
     """
+
+    def exact(lane):
+        return greatest_bound(lane, *on_range) <= LIMIT
+
+    def heaviest(step):
+        return max(greatest_bound(lane, *on_range) for lane in step)
+
     parts, extra = [], 0
     for step in steps:
         if all(exact(lane) and not any(map(splits, lane)) for lane in step):
@@ -31,14 +43,17 @@ def greedy(steps, exact, splits=lambda w: False):
             parts.append([[trunc_half(w) for w in lane] for lane in step])
             parts.append([[w - trunc_half(w) for w in lane] for lane in step])
             extra += 1
-    segments = [[]]
-    for part in parts:
-        grown = [
-            [w for step in [*segments[-1], part] for w in step[lane]] for lane in range(len(part))
-        ]
-        if segments[-1] and not all(exact(lane) for lane in grown):
-            segments.append([])
-        segments[-1].append(part)
+    segments = []
+    for start in range(0, len(parts), 128):
+        some = []
+        for part in sorted(parts[start : start + 128], key=heaviest, reverse=True):  # stable
+            for segment in some:
+                if all(exact(lane) for lane in joined([*segment, part])):
+                    segment.append(part)
+                    break
+            else:
+                some.append([part])
+        segments += some
     return segments, extra
 
 
@@ -55,10 +70,8 @@ def figures(blocks):
 def cheaper_form(blocks, in_min, in_max):
     chosen = []
     for steps in blocks:
-        shifted = counts(greedy(steps, exact_on(0, in_max - in_min)))
-        signed = counts(
-            greedy(steps, exact_on(min(in_min, 0), max(in_max, 0)), lambda w: w == -128)
-        )
+        shifted = counts(first_fit(steps, (0, in_max - in_min)))
+        signed = counts(first_fit(steps, (min(in_min, 0), max(in_max, 0)), lambda w: w == -128))
         cheap = 3 * signed[0] + signed[1] < 2 * shifted[0] + shifted[1]
         chosen.append(signed if cheap else shifted)
     return figures(chosen)
@@ -75,15 +88,11 @@ def fill(values, multiple):
     return values + [0] * (-len(values) % multiple)
 
 
-def exact_on(low, high):
-    """For operands in [low, high], which holds 0: neither extreme of a lane leaves int16."""
-
-    def exact(lane):
-        top = sum(max(w * low, w * high) for w in lane)
-        bottom = sum(min(w * low, w * high) for w in lane)
-        return top <= LIMIT and -bottom <= LIMIT
-
-    return exact
+def greatest_bound(lane, low, high):
+    """The greatest magnitude of a lane's sum for operands in [low, high], which holds 0."""
+    top = sum(max(w * low, w * high) for w in lane)
+    bottom = sum(min(w * low, w * high) for w in lane)
+    return max(top, -bottom)
 
 
 def avx2_k4n16(q, groups, run, in_min, in_max):
@@ -109,7 +118,7 @@ def pairs_of_taps(q):
 def avx2_dw(q, in_min, in_max):
     narrow, int32_steps = [np.zeros(3, int)], 0
     for steps in pairs_of_taps(q):
-        count = counts(greedy(steps, exact_on(0, in_max - in_min)))
+        count = counts(first_fit(steps, (0, in_max - in_min)))
         if 3 * (count[0] + count[1]) > 7 * len(steps):
             int32_steps += len(steps)
         else:
@@ -118,8 +127,8 @@ def avx2_dw(q, in_min, in_max):
 
 
 def neon_dw(q, in_min, in_max):
-    exact = exact_on(min(in_min, 0), max(in_max, 0))
-    return figures([counts(greedy(steps, exact)) for steps in pairs_of_taps(q)])
+    stored = (min(in_min, 0), max(in_max, 0))
+    return figures([counts(first_fit(steps, stored)) for steps in pairs_of_taps(q)])
 
 
 def neon_dot8(q, groups, run, in_min, in_max):
@@ -134,8 +143,8 @@ def neon_dot8(q, groups, run, in_min, in_max):
                 for i in range(0, len(packed[0]), 16)
             ]
         )
-    exact = exact_on(min(in_min, 0), max(in_max, 0))
-    return figures([counts(greedy(steps, exact)) for steps in blocks])
+    stored = (min(in_min, 0), max(in_max, 0))
+    return figures([counts(first_fit(steps, stored)) for steps in blocks])
 
 
 @st.composite
@@ -187,6 +196,20 @@ def test_depthwise_convolutions(data, channels, taps, in_range):
     assert found == {"avx2_dw": avx2_dw(q, *in_range), "neon_dw": neon_dw(q, *in_range)}
 
 
+def test_more_steps_than_are_put_in_order_together():
+    q = np.random.default_rng(3).normal(0, 25, (3, 2200)).round().astype(np.int8)
+    limits = {"in_min": -128, "in_max": 127}
+    found = layouts.spills(q, ["avx2_k4n16", "neon_dot8"], groups=1, run=2200, **limits)
+    assert found == {
+        "avx2_k4n16": avx2_k4n16(q, 1, 2200, -128, 127),
+        "neon_dot8": neon_dot8(q, 1, 2200, -128, 127),
+    }
+    assert found["neon_dot8"].steps > 128
+    taps = q[:, :300]
+    found = layouts.spills(taps, ["neon_dw"], groups=1, run=300, **limits)
+    assert found == {"neon_dw": neon_dw(taps, -128, 127)}
+
+
 @pytest.mark.parametrize("groups", [1, 20])
 def test_pieces_of_a_large_layer_join(monkeypatch, groups):
     rng = np.random.default_rng(2)
@@ -234,6 +257,14 @@ class TestEdges:
         # 2 + 1 light and 4 + 4 heavy: 33 > 28.
         assert self.spills("avx2_dw", light * 2 + heavy * 2) == Spills(0, 0, 0, 4)
 
+    def test_steps_that_fit_join_wherever_they_are(self):
+        # 128 per lane: heavy ones first, then light ones into the room that these leave.
+        row = [w for weight in (100, 100, 28, 28) for w in (weight, 0, 0, 0)]
+        assert self.spills("avx2_k4n16", row) == Spills(4, 2, 0)
+        # In this order 60 would go to 40, and 88 would be alone.
+        row = [w for weight in (40, 60, 88, 68) for w in (weight, 0, 0, 0)]
+        assert self.spills("avx2_k4n16", row) == Spills(4, 2, 0)
+
     def test_neon_segment_ends_one_unit_past_the_limit(self):
         lane = [0] * 7
         assert self.spills("neon_dot8", [127, *lane, 127, *lane]) == Spills(1, 1, 0)
@@ -257,7 +288,7 @@ def test_schedules_are_exact_for_every_input():
     q = rng.integers(-128, 128, (16, 64)).astype(np.int8)
     (rows,) = channel_blocks(q, 1, 16)
     steps = [[row[i + p : i + p + 2] for row in rows for p in (0, 2)] for i in range(0, 64, 4)]
-    segments, _ = greedy(steps, exact_on(0, 255))
+    segments, _ = first_fit(steps, (0, 255))
     for segment in segments:
         for lane in range(32):
             taken = np.array([w for step in segment for w in step[lane]])

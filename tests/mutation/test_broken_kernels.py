@@ -39,7 +39,7 @@ def test_kernels_without_a_fault_pass():
     assert done.returncode == 0, done.stdout[-4000:]
 
 
-@pytest.mark.parametrize("fault", ["clamp", "spill", "rounding", "padding"])
+@pytest.mark.parametrize("fault", ["clamp", "spill", "rounding", "padding", "order"])
 def test_the_tests_notice_the_fault(fault):
     done = _kernel_tests(fault)
     # 1 is GoogleTest's "some test failed": a crash would prove nothing.

@@ -1,6 +1,6 @@
 // Deliberate mistakes, to prove that the tests see them. The CMake option ACCQ_BREAK=clamp, spill,
-// rounding or padding defines one of these macros for the fast kernels (never for the reference);
-// no build that is shipped does.
+// rounding, padding or order defines one of these macros for the fast kernels (never for the
+// reference); no build that is shipped does.
 #ifndef ACCQ_KERNELS_BREAK_H_
 #define ACCQ_KERNELS_BREAK_H_
 
@@ -28,6 +28,12 @@ inline constexpr bool kBreakRounding = false;
 inline constexpr bool kBreakPadding = true;
 #else
 inline constexpr bool kBreakPadding = false;
+#endif
+
+#ifdef ACCQ_BREAK_ORDER  // weights are put in another order, and where their operands lie is not
+inline constexpr bool kBreakOrder = true;
+#else
+inline constexpr bool kBreakOrder = false;
 #endif
 
 }  // namespace accq

@@ -10,34 +10,60 @@ namespace {
 
 constexpr int32_t kLimit = kBreakSpill ? 2 * INT16_MAX : INT16_MAX;
 
-// Sums of the positive and negative parts of the weights in each lane. At most one group more than
-// fits is ever added, so int32 is ample.
-class LaneSums {
+// Steps that are put in order together: as many as give almost what all together would, in time
+// that grows with the weights and not with their square.
+constexpr size_t kChunk = 128;
+
+// What weights add to the bounds of each lane: rule 2's b * P - a * N, then b * N - a * P.
+struct Loads {
+  uint16_t of[2 * kLanes];
+
+  uint16_t Most() const { return *std::max_element(of, of + 2 * kLanes); }
+};
+
+class Bounds {
  public:
-  LaneSums(int32_t a, int32_t b) : a_(a), b_(b) {}
+  Bounds(const OpSpec& spec, Form form)
+      : a_(form == Form::kShifted ? 0 : std::min(spec.in_min, 0)),
+        b_(form == Form::kShifted ? spec.in_max - spec.in_min : std::max(spec.in_max, 0)) {}
 
-  void Clear() { std::fill_n(positive_, kLanes, 0), std::fill_n(negative_, kLanes, 0); }
-
-  void Add(const Group& group) {
-    for (int i = 0; i < 2 * kLanes; ++i) {
-      positive_[i / 2] += std::max<int32_t>(group.weights[i], 0);
-      negative_[i / 2] -= std::min<int32_t>(group.weights[i], 0);
+  // A pair of weights adds at most 255 * 256, which uint16 holds.
+  Loads LoadsOf(const Group& group) const {
+    Loads loads;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const int32_t u = group.weights[2 * lane], v = group.weights[2 * lane + 1];
+      const int32_t positive = std::max(u, 0) + std::max(v, 0);
+      const int32_t negative = positive - u - v;
+      loads.of[lane] = static_cast<uint16_t>(b_ * positive - a_ * negative);
+      loads.of[kLanes + lane] = static_cast<uint16_t>(b_ * negative - a_ * positive);
     }
-  }
-
-  bool Fit() const {
-    for (int i = 0; i < kLanes; ++i) {
-      if (b_ * positive_[i] - a_ * negative_[i] > kLimit ||
-          b_ * negative_[i] - a_ * positive_[i] > kLimit) {
-        return false;
-      }
-    }
-    return true;
+    return loads;
   }
 
  private:
   int32_t a_, b_;
-  int32_t positive_[kLanes] = {}, negative_[kLanes] = {};
+};
+
+// A segment that may take more steps, and what its lanes have left.
+class OpenSegment {
+ public:
+  void Clear() { std::fill_n(left_.of, 2 * kLanes, static_cast<uint16_t>(kLimit)); }
+
+  bool Fits(const Loads& loads) const {
+    for (int half = 0; half < 2; ++half) {  // the first one tells most of the time
+      bool fits = true;
+      for (int i = half * kLanes; i < (half + 1) * kLanes; ++i) fits &= loads.of[i] <= left_.of[i];
+      if (!fits) return false;
+    }
+    return true;
+  }
+
+  void Add(const Loads& loads) {
+    for (int i = 0; i < 2 * kLanes; ++i) left_.of[i] -= loads.of[i];
+  }
+
+ private:
+  Loads left_;
 };
 
 bool HoldsLeastInt8(const Group& group) {
@@ -47,37 +73,31 @@ bool HoldsLeastInt8(const Group& group) {
 
 }  // namespace
 
+// Where packing puts the steps: `order`, and the segment of each in that order.
+struct Schedule::Packing {
+  Buffer<size_t> order;
+  Buffer<int32_t> segment;
+  Buffer<int32_t> lengths;  // of segments
+};
+
 bool Schedule::Build(const Group* groups, size_t count, const OpSpec& spec, Form form) {
-  Buffer<int32_t> lengths;
-  if (!steps_.Allocate(2 * count) || !sources_.Allocate(2 * count) ||
-      !lengths.Allocate(2 * count)) {
-    return false;
-  }
-  const bool shifted = form == Form::kShifted;
-  const int32_t a = shifted ? 0 : std::min(spec.in_min, 0);
-  const int32_t b = shifted ? spec.in_max - spec.in_min : std::max(spec.in_max, 0);
-  LaneSums segment(a, b), alone(a, b);
+  if (!steps_.Allocate(2 * count) || !sources_.Allocate(2 * count)) return false;
   num_groups_ = count;
   num_steps_ = num_spills_ = 0;
+  Split(groups, spec, form);
+  Packing packing;
+  return Pack(spec, form, &packing) && SortByLength(packing);
+}
+
+void Schedule::Split(const Group* groups, const OpSpec& spec, Form form) {
+  const Bounds bounds(spec, form);
   const auto append = [&](const Group& step, size_t source) {
-    LaneSums extended = segment;
-    extended.Add(step);
-    const bool full =
-        num_spills_ > 0 && spec.most_steps > 0 && lengths[num_spills_ - 1] >= spec.most_steps;
-    if (num_spills_ == 0 || full || !extended.Fit()) {
-      ++num_spills_;
-      extended.Clear();
-      extended.Add(step);
-    }
-    segment = extended;
-    ++lengths[num_spills_ - 1];
     steps_[num_steps_] = step;
     sources_[num_steps_++] = static_cast<int32_t>(source);
   };
-  for (size_t g = 0; g < count; ++g) {
-    alone.Clear();
-    alone.Add(groups[g]);
-    if (alone.Fit() && !(form == Form::kSigned && HoldsLeastInt8(groups[g]))) {
+  for (size_t g = 0; g < num_groups_; ++g) {
+    if (bounds.LoadsOf(groups[g]).Most() <= kLimit &&
+        !(form == Form::kSigned && HoldsLeastInt8(groups[g]))) {
       append(groups[g], g);
       continue;
     }
@@ -89,17 +109,57 @@ bool Schedule::Build(const Group* groups, size_t count, const OpSpec& spec, Form
     append(first, g);
     append(second, g);
   }
-  return SortByLength(lengths);
 }
 
-bool Schedule::SortByLength(const Buffer<int32_t>& lengths) {
+bool Schedule::Pack(const OpSpec& spec, Form form, Packing* packing) {
+  const Bounds bounds(spec, form);
+  const size_t chunk = std::min(num_steps_, kChunk);
+  Buffer<Loads> loads;
+  Buffer<OpenSegment> open;
+  if (!loads.Allocate(chunk) || !open.Allocate(chunk) || !packing->order.Allocate(num_steps_) ||
+      !packing->segment.Allocate(num_steps_) || !packing->lengths.Allocate(num_steps_)) {
+    return false;
+  }
+  for (size_t first = 0; first < num_steps_; first += chunk) {
+    const size_t steps = std::min(chunk, num_steps_ - first);
+    size_t* const order = packing->order.data() + first;
+    uint16_t most[kChunk];
+    for (size_t i = 0; i < steps; ++i) {
+      loads[i] = bounds.LoadsOf(steps_[first + i]);
+      most[i] = loads[i].Most();
+      order[i] = i;
+    }
+    std::sort(order, order + steps,
+              [&](size_t i, size_t j) { return most[i] != most[j] ? most[i] > most[j] : i < j; });
+    int32_t* const lengths = packing->lengths.data() + num_spills_;
+    size_t segments = 0;
+    for (size_t i = 0; i < steps; ++i) {
+      const Loads& step = loads[order[i]];
+      size_t s = 0;
+      while (s < segments &&
+             ((spec.most_steps > 0 && lengths[s] >= spec.most_steps) || !open[s].Fits(step))) {
+        ++s;
+      }
+      if (s == segments) open[segments++].Clear();
+      open[s].Add(step);
+      ++lengths[s];
+      packing->segment[first + i] = static_cast<int32_t>(num_spills_ + s);
+      order[i] += first;
+    }
+    num_spills_ += segments;
+  }
+  return true;
+}
+
+bool Schedule::SortByLength(const Packing& packing) {
+  const Buffer<int32_t>& lengths = packing.lengths;
   // A counting sort: starts[l] is where the steps of the segments of length l go.
   const int32_t longest =
       num_spills_ == 0 ? 0 : *std::max_element(lengths.data(), lengths.data() + num_spills_);
-  Buffer<size_t> starts;
+  Buffer<size_t> starts, next;  // of lengths; of segments
   Buffer<Group> steps;
   Buffer<int32_t> sources;
-  if (!starts.Allocate(longest + 2) || !steps.Allocate(num_steps_) ||
+  if (!starts.Allocate(longest + 2) || !next.Allocate(num_spills_) || !steps.Allocate(num_steps_) ||
       !sources.Allocate(num_steps_) ||
       !segments_.Allocate(std::min<size_t>(longest, num_spills_))) {
     return false;
@@ -111,13 +171,14 @@ bool Schedule::SortByLength(const Buffer<int32_t>& lengths) {
     if (total > 0) segments_[num_kinds_++] = Segments{length, total / length};
     starts[length + 1] += starts[length];
   }
-  size_t from = 0;
   for (size_t s = 0; s < num_spills_; ++s) {
-    size_t& to = starts[lengths[s]];
-    for (int32_t i = 0; i < lengths[s]; ++i, ++from, ++to) {
-      steps[to] = steps_[from];
-      sources[to] = sources_[from];
-    }
+    next[s] = starts[lengths[s]];
+    starts[lengths[s]] += lengths[s];
+  }
+  for (size_t i = 0; i < num_steps_; ++i) {
+    const size_t to = next[packing.segment[i]]++;
+    steps[to] = steps_[packing.order[i]];
+    sources[to] = sources_[kBreakOrder ? to : packing.order[i]];
   }
   steps_ = std::move(steps);
   sources_ = std::move(sources);

@@ -2,9 +2,9 @@
 // exact for every input. Derived from the weights, so no file can make a kernel overflow.
 //
 // A vector kernel works through GROUPS of 32 lanes x 2 weights: a group adds x0 * w0 + x1 * w1 to
-// each int16 lane (PMADDUBSW, then PADDW; or SMLAL twice). The groups of a layer come in file
-// order; the rule below is the whole algorithm, and keras_accq/layouts.py states the same one in
-// Python:
+// each int16 lane (PMADDUBSW, then PADDW; or SMLAL twice). int32 additions commute, so the order of
+// groups is free: it is chosen so that spills are few. The rule below is the whole algorithm, and
+// keras_accq/layouts.py states the same one in Python:
 //
 //  1. The operand that is multiplied lies in [a, b], a <= 0 <= b, by form:
 //       kShifted: u = x - in_min in [0, in_max - in_min]; one instruction multiplies.
@@ -18,8 +18,12 @@
 //     in the signed form a group that holds -128 (PSIGNB can not negate it), becomes two steps with
 //     the weights trunc(w / 2) and w - trunc(w / 2). Halves of int8 pairs always fit. Any other
 //     group is one step.
-//  4. A segment takes steps as long as all of its weights fit in all 32 lanes. At its end the lanes
-//     are widened and added to int32 sums: a spill. (A spec may ask for shorter segments.)
+//  4. A segment is a set of steps whose weights, all together, fit in all 32 lanes. At its end the
+//     lanes are widened and added to int32 sums: a spill. (A spec may ask for shorter segments.)
+//  5. Steps are put into segments first fit, heaviest first: of each 128 consecutive steps (in the
+//     order of the groups in the file), the one whose greatest bound of rule 2 is the greatest, of
+//     equals the first, goes into the oldest segment of these 128 that has room, else into a new
+//     one.
 #ifndef ACCQ_KERNELS_SCHEDULE_H_
 #define ACCQ_KERNELS_SCHEDULE_H_
 
@@ -43,12 +47,11 @@ struct Segments {
   int32_t length, count;  // `count` segments of `length` steps each
 };
 
-// The steps of one block of channels, segments ordered by length (stable): the order of int32
-// additions is free, and a kernel runs all segments of one length in one loop without a
-// mispredicted branch.
+// The steps of one block of channels, segments ordered by length: a kernel runs all segments of one
+// length in one loop without a mispredicted branch.
 class Schedule {
  public:
-  // `groups` in file order. False when memory runs out.
+  // `groups` in file order. Takes time in proportion to them. False when memory runs out.
   [[nodiscard]] bool Build(const Group* groups, size_t count, const OpSpec& spec, Form form);
 
   size_t steps() const { return num_steps_; }
@@ -60,7 +63,10 @@ class Schedule {
   size_t segment_kinds() const { return num_kinds_; }
 
  private:
-  bool SortByLength(const Buffer<int32_t>& lengths);
+  struct Packing;
+  void Split(const Group* groups, const OpSpec& spec, Form form);
+  [[nodiscard]] bool Pack(const OpSpec& spec, Form form, Packing* packing);
+  [[nodiscard]] bool SortByLength(const Packing& packing);
 
   Buffer<Group> steps_;
   Buffer<int32_t> sources_;

@@ -55,7 +55,7 @@ std::vector<Group> RandomGroups(int count, int magnitude, uint32_t seed) {
 TEST(ScheduleTest, SegmentsFitAndKeepEveryWeight) {
   for (const Case& c : kCases) {
     for (const int magnitude : {0, 1, 5, 40, 100, 128}) {
-      const std::vector<Group> groups = RandomGroups(50, magnitude, magnitude);
+      const std::vector<Group> groups = RandomGroups(150, magnitude, magnitude);
       OpSpec spec;
       spec.in_min = c.in_min;
       spec.in_max = c.in_max;
@@ -130,6 +130,17 @@ TEST(ScheduleTest, UsesTheWholeRangeAndNoMore) {
   EXPECT_EQ(figures(Form::kStored), (Figures{2, 1, 0}));
   groups[1].weights[9] = -128;  // 128 * 256 = 32768
   EXPECT_EQ(figures(Form::kStored), (Figures{3, 2, 1}));
+}
+
+TEST(ScheduleTest, TakesStepsInTheOrderThatNeedsFewSpills) {
+  OpSpec spec;
+  std::vector<Group> groups(4, Group{});
+  for (int i = 0; i < 4; ++i) groups[i].weights[0] = std::vector<int8_t>{40, 60, 88, 68}[i];
+  Schedule schedule;
+  ASSERT_TRUE(schedule.Build(groups.data(), groups.size(), spec, Form::kShifted));
+  EXPECT_EQ(schedule.spills(), 2u);  // 88 + 40 and 68 + 60: 128 each
+  const std::vector<int> expected = {2, 0, 3, 1};
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(schedule.group_of_step(i), expected[i]);
 }
 
 TEST(ScheduleTest, SpillsAsOftenAsTheSpecAsks) {
