@@ -46,7 +46,7 @@ Kernels with int32 sums, like avx512vnni_k4n32, never spill and have no layout h
 Blocks of channels never cross convolution groups; the last block of a group may be partial.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import NamedTuple
