@@ -1,14 +1,17 @@
-"""Instructions per multiply-accumulate on emulated 64-bit ARM cores: stock LiteRT and ours.
+"""Instructions per multiply-accumulate on emulated ARM cores: the stock runtime and ours.
 
     python benchmarks/instructions.py model.tflite [--cores cortex-a53,cortex-a76]
     python benchmarks/instructions.py --synthetic 3x3x96x96x32x32 --constrained
+    python benchmarks/instructions.py --synthetic 3x3x96x96x32x32 --architecture armv7
+
+LiteRT on 64-bit ARM, tflite-runtime, which is older, on 32-bit ARM.
 
 Whole interpreters run in qemu-user with a plugin that counts (count_instructions.c); the
 difference of a run with three invocations and one with a single one is exact, and the same every
 time. The multiply-accumulates are those of the layers that have kernels of ours; everything that
 runs is counted, other operators too. Counts are no times: cores differ in what an instruction
-costs. Needs what the stage `aarch64` of tests/run_all.py needs; `--sysroot` or
-ACCQ_SYSROOT names the folder that keeps the emulated Python, `--delegate` an ARM build of the
+costs. Needs what the stages `aarch64` and `armv7` of tests/run_all.py need; `--sysroot` or
+ACCQ_SYSROOT names the folder that keeps the emulated Pythons, `--delegate` an ARM build of the
 delegate, which is built otherwise.
 """
 
@@ -37,7 +40,8 @@ def main() -> int:
     parser.add_argument("model", nargs="?", type=Path, help="a .tflite file of built-in operators")
     parser.add_argument("--synthetic", metavar="KHxKWxCINxCOUTxHxW", help="one such convolution")
     parser.add_argument("--constrained", action="store_true", help="its weights fit 16 bits")
-    parser.add_argument("--cores", default=",".join(sysroot.CORES), help="some of the default")
+    parser.add_argument("--architecture", choices=sysroot.ARCHITECTURES, default="aarch64")
+    parser.add_argument("--cores", help="of the architecture, with commas between; all if left out")
     parser.add_argument("--kernels", default="", help="of ours, besides the one chosen")
     parser.add_argument("--sysroot", type=Path, default=os.environ.get("ACCQ_SYSROOT"))
     parser.add_argument("--delegate", type=Path)
@@ -50,9 +54,13 @@ def main() -> int:
         data = convolution(arguments.synthetic, constrained=arguments.constrained)
     else:
         data = arguments.model.read_bytes()
-    folder = arguments.sysroot or cache_folder() / "sysroot-aarch64"
-    root = sysroot.prepare(Path(folder))
-    delegate = arguments.delegate or _arm_delegate()
+    architecture = sysroot.ARCHITECTURES[arguments.architecture]
+    cores = arguments.cores.split(",") if arguments.cores else list(architecture.cores)
+    if not set(cores) <= set(architecture.cores):
+        parser.error(f"expected cores out of {', '.join(architecture.cores)}; got {cores}")
+    root = sysroot.prepare(Path(arguments.sysroot or cache_folder()), architecture)
+    delegate = arguments.delegate or _arm_delegate(architecture)
+    runtime = f"stock {architecture.runtime}"
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         counter = Counter(root, delegate, work)
@@ -61,7 +69,7 @@ def main() -> int:
         rewrite(data, ours)
         kernels = ["", *filter(None, arguments.kernels.split(","))]
         print("Emulated: instructions per multiply-accumulate, whole interpreter, one thread")
-        for core in arguments.cores.split(","):
+        for core in cores:
             for kernel in kernels:
                 count, lines = counter.count(core, ours, kernel or "chosen")
                 macs = sum(line["macs"] for line in lines)
@@ -69,13 +77,13 @@ def main() -> int:
                 steps, spills = (sum(line[k] for line in lines) for k in ("steps", "spills"))
                 print(f"{core:12} {names:24} {count / macs:.4f}  {steps} steps, {spills} spills")
             count, _ = counter.count(core, stock, "stock")
-            print(f"{core:12} {'stock LiteRT':24} {count / macs:.4f}", flush=True)
+            print(f"{core:12} {runtime:24} {count / macs:.4f}", flush=True)
     return 0
 
 
-def _arm_delegate() -> Path:
-    toolchain = f"-DCMAKE_TOOLCHAIN_FILE={SOURCES / 'cmake/linux-aarch64.cmake'}"
-    folder = build("aarch64-release", [toolchain], ["accq_delegate"])
+def _arm_delegate(architecture: sysroot.Architecture) -> Path:
+    toolchain = f"-DCMAKE_TOOLCHAIN_FILE={SOURCES}/cmake/linux-{architecture.name}.cmake"
+    folder = build(f"{architecture.name}-release", [toolchain], ["accq_delegate"])
     return find(folder, "libaccq_delegate.so")
 
 
@@ -93,7 +101,7 @@ class Counter:
         """Instructions of an invocation, and the delegate's report if it took part.
 
         Args:
-            core: One of sysroot.CORES.
+            core: One of the architecture's.
             model: The file.
             kernel: "stock", "chosen", or the name of a kernel of ours.
         """

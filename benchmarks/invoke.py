@@ -6,15 +6,15 @@ python benchmarks/invoke.py MODEL stock|chosen|KERNEL COUNT REPORT
 import sys
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter as Stock
 
 from keras_accq import Interpreter
+from keras_accq.runtime import litert
 
 
 def main() -> None:
     path, kernel, count, report = sys.argv[1:]
     if kernel == "stock":
-        interpreter = Stock(model_path=path, num_threads=1)
+        interpreter = litert.Interpreter(model_path=path, num_threads=1)
     else:
         name = None if kernel == "chosen" else kernel
         interpreter = Interpreter(path, num_threads=1, kernel=name, report_path=report)

@@ -5,7 +5,8 @@
     print(interpreter)                       # how many operators the delegate took
 
 Any runtime that loads external delegates can run the same files: give it the library at
-`delegate_path()`, for example `tf.lite.experimental.load_delegate(accq.delegate_path())`.
+`delegate_path()`, for example `tf.lite.experimental.load_delegate(accq.delegate_path())`. Where
+there is no `ai_edge_litert`, as on 32-bit ARM, `tflite_runtime` takes its place here.
 """
 
 import ctypes
@@ -15,7 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ai_edge_litert import interpreter as litert
+try:
+    from ai_edge_litert import interpreter as litert
+except ModuleNotFoundError as missing:
+    try:  # on 32-bit ARM, for which there is only this older one
+        from tflite_runtime import interpreter as litert
+    except ModuleNotFoundError:
+        raise missing from None
 
 from keras_accq.errors import DelegateError
 from keras_accq.tflite import options as op_options

@@ -136,19 +136,15 @@ def _emulated_ctest(folder: Path, core: str, *, every: int) -> None:
     run([*tests, *options], QEMU_CPU=core, ACCQ_EVERY=str(every))
 
 
-def aarch64(_: bool) -> None:
-    """The C++ tests and whole LiteRT interpreters on emulated 64-bit ARM cores.
-
-    `ACCQ_SYSROOT` names the folder that keeps the emulated Python for the next run.
-    """
+def _emulated(architecture: sysroot.Architecture, compiler: str, *, every: int) -> None:
+    """The C++ tests and whole interpreters on each of an architecture's cores."""
+    _require(compiler, f"g++-{compiler.removesuffix('-g++')}")
     try:
-        _require("aarch64-linux-gnu-gcc", "g++-aarch64-linux-gnu")
-        _require("aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu")
         kept = os.environ.get("ACCQ_SYSROOT")
-        root = sysroot.prepare(Path(kept) if kept else cache_folder() / "sysroot-aarch64")
+        root = sysroot.prepare(Path(kept) if kept else cache_folder(), architecture)
     except sysroot.Unavailable as error:
         raise _skipped(str(error)) from error
-    folder = _cross_build("aarch64")
+    folder = _cross_build(architecture.name)
     environment = {
         "PYTHONPATH": str(REPOSITORY),
         "ACCQ_DELEGATE": str(find(folder, "libaccq_delegate.so")),
@@ -159,16 +155,23 @@ def aarch64(_: bool) -> None:
         cases = str(Path(temporary) / "cases.npz")
         path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
         run([sys.executable, str(programs / "cases.py"), cases], PYTHONPATH=path)
-        for core in sysroot.CORES:
-            _emulated_ctest(folder, core, every=4)
+        for core in architecture.cores:
+            _emulated_ctest(folder, core, every=every)
             run(root.command(core, [str(programs / "replay.py"), cases], environment))
 
 
+def aarch64(_: bool) -> None:
+    """The C++ tests and whole LiteRT interpreters on emulated 64-bit ARM cores.
+
+    `ACCQ_SYSROOT` names the folder that keeps the emulated Pythons for the next run.
+    """
+    _require("aarch64-linux-gnu-gcc", "g++-aarch64-linux-gnu")
+    _emulated(sysroot.AARCH64, "aarch64-linux-gnu-g++", every=4)
+
+
 def armv7(_: bool) -> None:
-    """The C++ tests, the delegate's ABI among them, on an emulated 32-bit ARM core."""
-    _require("arm-linux-gnueabihf-g++", "g++-arm-linux-gnueabihf")
-    _require("qemu-arm", "qemu-user")
-    _emulated_ctest(_cross_build("armv7"), "cortex-a7", every=16)
+    """The C++ tests and whole tflite-runtime interpreters on an emulated 32-bit ARM core."""
+    _emulated(sysroot.ARMV7, "arm-linux-gnueabihf-g++", every=16)
 
 
 def wheel(_: bool) -> None:

@@ -7,6 +7,8 @@
 inputs of a channel are among them, so that an int16 sum widened too late shows. `NAME/stock` tells
 whether stock LiteRT is right everywhere: with weights of -128, which TFLite's quantization rules
 out, its kernel for Cortex-A72 adds two products of -128 * -128 in int16 and overflows.
+`NAME/single` and `NAME/ours` tell whether the file has a single layer, and whether all its
+arithmetic is ours once our operators are in.
 """
 
 import sys
@@ -106,7 +108,11 @@ def write(path: Path) -> None:
         arrays[f"{name}/custom"] = np.frombuffer(report.model, np.uint8)
         arrays[f"{name}/inputs"] = inputs
         arrays[f"{name}/outputs"] = np.stack([models.run(builtin, x)[0] for x in inputs])
-        least = min(int(op.weights().min()) for op in quantized_ops(load(builtin)))
+        layers = quantized_ops(load(builtin))
+        others = {op.name for op in load(report.model).operators() if not op.custom}
+        arrays[f"{name}/single"] = np.bool_(len(layers) == 1)
+        arrays[f"{name}/ours"] = np.bool_(others <= {"RESHAPE"})
+        least = min(int(op.weights().min()) for op in layers)
         arrays[f"{name}/stock"] = np.bool_(least > -128)
         spread = np.unique(arrays[f"{name}/outputs"]).size
         assert spread > 15, f"{name}: only {spread} different outputs, which would hide much"

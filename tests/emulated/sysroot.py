@@ -1,9 +1,9 @@
-"""A folder with 64-bit ARM Python, NumPy and LiteRT in it, and running them in qemu-user.
+"""A folder with ARM Python, NumPy and a TFLite runtime in it, and running them in qemu-user.
 
-    python tests/emulated/sysroot.py FOLDER
+    python tests/emulated/sysroot.py FOLDER [aarch64|armv7]
 
-prepares one and prints the command that starts its Python. Debian's arm64 packages are downloaded
-by an apt with a state of its own, so that the machine's stays as it is, and unpacked; PyPI's wheels
+prepares one and prints the command that starts its Python. Debian's packages are downloaded by an
+apt with a state of its own, so that the machine's stays as it is, and unpacked; PyPI's wheels
 likewise. Neither needs root. A folder that is complete is used as it is.
 """
 
@@ -17,15 +17,6 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
-_DEBIAN = ("python3", "libstdc++6")
-_WHEELS = ("ai-edge-litert", "numpy", "flatbuffers")
-_PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
-_TOOLS = {
-    "qemu-aarch64": "qemu-user",
-    "apt-get": "apt",
-    "dpkg-deb": "dpkg",
-}
-
 
 class Unavailable(RuntimeError):
     """A program or the network is missing; the text says what to do."""
@@ -33,33 +24,100 @@ class Unavailable(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Core:
-    """What LiteRT believes to run on: cpuinfo takes `/proc/cpuinfo`'s word, not the emulator's."""
+    """What the runtime believes to run on: it takes `/proc/cpuinfo`'s word, not the emulator's."""
 
     part: int  # ARM's number of the core
     features: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """Where its packages come from and what can be emulated.
+
+    Attributes:
+        name: As in `tflite_kernels/cmake/linux-NAME.cmake`.
+        debian: Debian's name of it.
+        emulator: The program of qemu-user.
+        packages: Of Debian.
+        wheels: Of PyPI, with their versions; the first is the runtime.
+        platforms: Tags of those wheels.
+        libraries: Folders below the root, besides the linker's own, with libraries in them.
+        version: Of the architecture, as `/proc/cpuinfo` has it.
+        cores: By the name that the emulator gives them.
+    """
+
+    name: str
+    debian: str
+    emulator: str
+    packages: tuple[str, ...]
+    wheels: Mapping[str, str]
+    platforms: tuple[str, ...]
+    libraries: tuple[str, ...]
+    version: int
+    cores: Mapping[str, Core]
+
+    @property
+    def runtime(self) -> str:
+        name, version = next(iter(self.wheels.items()))
+        return f"{name} {version}"
+
+
+def _as_here(*names: str) -> dict[str, str]:
+    return {name: metadata.version(name) for name in names}
+
+
 _ARMV8 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
-CORES = {
-    "cortex-a53": Core(0xD03, _ARMV8),
-    "cortex-a72": Core(0xD08, _ARMV8),
-    "cortex-a76": Core(0xD0B, f"{_ARMV8} atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp"),
-}
+AARCH64 = Architecture(
+    name="aarch64",
+    debian="arm64",
+    emulator="qemu-aarch64",
+    packages=("python3", "libstdc++6"),
+    wheels=_as_here("ai-edge-litert", "numpy", "flatbuffers"),
+    platforms=("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64"),
+    libraries=(),
+    version=8,
+    cores={
+        "cortex-a53": Core(0xD03, _ARMV8),
+        "cortex-a72": Core(0xD08, _ARMV8),
+        "cortex-a76": Core(0xD0B, f"{_ARMV8} atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp"),
+    },
+)
+
+# The last runtime that has wheels for 32-bit ARM. PyPI has no NumPy for it; Debian's finds BLAS
+# through links that only an installation makes.
+_ARMHF = "usr/lib/arm-linux-gnueabihf"
+ARMV7 = Architecture(
+    name="armv7",
+    debian="armhf",
+    emulator="qemu-arm",
+    packages=("python3", "libstdc++6", "python3-numpy"),
+    wheels={"tflite-runtime": "2.14.0", **_as_here("flatbuffers")},
+    platforms=("manylinux_2_34_armv7l",),
+    libraries=(f"{_ARMHF}/blas", f"{_ARMHF}/lapack"),
+    version=7,
+    cores={
+        "cortex-a7": Core(
+            0xC07, "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae"
+        )
+    },
+)
+ARCHITECTURES = {architecture.name: architecture for architecture in (AARCH64, ARMV7)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Sysroot:
     """A prepared folder."""
 
+    architecture: Architecture
     folder: Path
 
     def command(
         self, core: str, arguments: Sequence[str], environment: Mapping[str, str], *qemu: str
     ) -> list[str]:
-        """The command that runs this folder's Python as if on `core`, one of `CORES`.
+        """The command that runs this folder's Python as if on `core`.
 
         Args:
-            core: The core to emulate.
+            core: One of the architecture's.
             arguments: Of Python.
             environment: Its variables, besides PYTHONHOME; PYTHONPATH is appended to.
             *qemu: More options of the emulator.
@@ -72,39 +130,41 @@ class Sysroot:
             "PYTHONPATH": path,
             "PYTHONDONTWRITEBYTECODE": "1",
         }
+        if self.architecture.libraries:
+            folders = (str(self.folder / "root" / name) for name in self.architecture.libraries)
+            settings["LD_LIBRARY_PATH"] = ":".join(folders)
         variables = [part for item in settings.items() for part in ("-E", "=".join(item))]
         root = self.folder / "cores" / core
-        start = ["qemu-aarch64", "-cpu", core, "-L", str(root), *qemu, *variables]
-        return [*start, str(python), *arguments]
+        start = [self.architecture.emulator, "-cpu", core, "-L", str(root)]
+        return [*start, *qemu, *variables, str(python), *arguments]
 
 
-def prepare(folder: Path) -> Sysroot:
-    """Fills `folder`, once; raises Unavailable with what to install."""
-    missing = [f"{program} ({package})" for program, package in _TOOLS.items()
-               if not shutil.which(program)]  # fmt: skip
+def prepare(folder: Path, architecture: Architecture = AARCH64) -> Sysroot:
+    """Fills `folder / "sysroot-NAME"`, once; raises Unavailable with what to install."""
+    tools = {architecture.emulator: "qemu-user", "apt-get": "apt", "dpkg-deb": "dpkg"}
+    missing = [f"{name} ({package})" for name, package in tools.items() if not shutil.which(name)]
     if missing:
         raise Unavailable(f"not on PATH: {', '.join(missing)}")
-    folder = folder.resolve()
-    wheels = [f"{name}=={metadata.version(name)}" for name in _WHEELS]
-    done, contents = folder / "done.txt", "\n".join([*_DEBIAN, *wheels])
+    folder = folder.resolve() / f"sysroot-{architecture.name}"
+    done, contents = folder / "done.txt", repr(architecture)
     if not done.exists() or done.read_text() != contents:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        _unpack_debian(folder / "apt", folder / "root")
-        _unpack_wheels(wheels, folder)
-        for name, core in CORES.items():
-            _add_core(folder, name, core)
+        _unpack_debian(architecture, folder / "apt", folder / "root")
+        _unpack_wheels(architecture, folder)
+        for name in architecture.cores:
+            _add_core(architecture, folder, name)
         done.write_text(contents)
-    return Sysroot(folder)
+    return Sysroot(architecture, folder)
 
 
-def _unpack_debian(state: Path, root: Path) -> None:
+def _unpack_debian(architecture: Architecture, state: Path, root: Path) -> None:
     for name in ("lists/partial", "cache/archives/partial"):
         (state / name).mkdir(parents=True)
     (state / "status").touch()  # nothing is installed, so everything needed is downloaded
     options = {
-        "APT::Architecture": "arm64",
-        "APT::Architectures::": "arm64",
+        "APT::Architecture": architecture.debian,
+        "APT::Architectures::": architecture.debian,
         "APT::Install-Recommends": "0",
         "APT::Sandbox::User": "root",
         "Dir::State": state,
@@ -113,8 +173,15 @@ def _unpack_debian(state: Path, root: Path) -> None:
     }
     settings = (part for name, value in options.items() for part in ("-o", f"{name}={value}"))
     apt = ["apt-get", "-qq", *settings]
-    _run([*apt, "update"])
-    _run([*apt, "-y", "--download-only", "install", *_DEBIAN])
+    try:
+        _run([*apt, "update"])
+        stale = ""
+    except Unavailable as error:  # one index of several may be out of step, and not be missed
+        stale = f"{error}\n"
+    try:
+        _run([*apt, "-y", "--download-only", "install", *architecture.packages])
+    except Unavailable as error:
+        raise Unavailable(f"{stale}{error}") from error
     root.mkdir()
     for package in sorted((state / "cache/archives").glob("*.deb")):
         _run(["dpkg-deb", "-x", str(package), str(root)])
@@ -125,10 +192,11 @@ def _unpack_debian(state: Path, root: Path) -> None:
     shutil.rmtree(state)
 
 
-def _unpack_wheels(wheels: Sequence[str], folder: Path) -> None:
+def _unpack_wheels(architecture: Architecture, folder: Path) -> None:
     (python,) = (folder / "root/usr/bin").glob("python3.*[0-9]")
     version = python.name.removeprefix("python")
-    platforms = [part for name in _PLATFORMS for part in ("--platform", name)]
+    wheels = [f"{name}=={wheel}" for name, wheel in architecture.wheels.items()]
+    platforms = [part for name in architecture.platforms for part in ("--platform", name)]
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
     download = [*pip, str(folder / "wheels"), *platforms, "--python-version", version]
     _run([*download, "--only-binary=:all:", *wheels])
@@ -137,8 +205,9 @@ def _unpack_wheels(wheels: Sequence[str], folder: Path) -> None:
     shutil.rmtree(folder / "wheels")
 
 
-def _add_core(folder: Path, name: str, core: Core) -> None:
+def _add_core(architecture: Architecture, folder: Path, name: str) -> None:
     """A view of the root with the core's `/proc/cpuinfo`, without which cpuinfo crashes."""
+    core = architecture.cores[name]
     view = folder / "cores" / name
     processors = view / "sys/devices/system/cpu"
     processors.mkdir(parents=True)
@@ -153,7 +222,7 @@ def _add_core(folder: Path, name: str, core: Core) -> None:
         "BogoMIPS": "100.00",
         "Features": core.features,
         "CPU implementer": "0x41",
-        "CPU architecture": 8,
+        "CPU architecture": architecture.version,
         "CPU variant": "0x0",
         "CPU part": f"{core.part:#x}",
         "CPU revision": 4,
@@ -174,9 +243,11 @@ def _run(command: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
+    chosen = ARCHITECTURES[sys.argv[2]] if len(sys.argv) == 3 else AARCH64
     try:
-        print(" ".join(prepare(Path(sys.argv[1])).command("cortex-a53", [], {})))
+        prepared = prepare(Path(sys.argv[1]), chosen)
+        print(" ".join(prepared.command(next(iter(chosen.cores)), [], {})))
     except Unavailable as error:
         sys.exit(str(error))
