@@ -51,7 +51,9 @@ def main() -> int:
     if arguments.synthetic:
         from synthetic import convolution
 
-        data = convolution(arguments.synthetic, constrained=arguments.constrained)
+        data = convolution(
+            arguments.synthetic, weights="constrained" if arguments.constrained else "normal"
+        )
     else:
         data = arguments.model.read_bytes()
     architecture = sysroot.ARCHITECTURES[arguments.architecture]

@@ -39,35 +39,35 @@ class Shape:
         return f"{self.kind} {kernel}{groups}"
 
 
-def convolution(size: str, *, constrained: bool, acc_bits: int = 16, seed: int = 0) -> bytes:
+def convolution(size: str, *, weights: str = "normal", acc_bits: int = 16, seed: int = 0) -> bytes:
     """An int8 CONV_2D, SAME; `layer` says how.
 
     Args:
         size: Kernel height and width, input and output channels, input height and width, as in
             "3x3x96x96x32x32".
-        constrained: As in `layer`.
+        weights: As in `layer`.
         acc_bits: Bits of that accumulator.
         seed: Of the random numbers.
     """
     kernel_h, kernel_w, cin, cout, height, width = map(int, size.split("x"))
     shape = Shape("conv", height, width, cin, cout, (kernel_h, kernel_w))
-    return layer(shape, constrained=constrained, acc_bits=acc_bits, seed=seed)
+    return layer(shape, weights=weights, acc_bits=acc_bits, seed=seed)
 
 
-def layer(shape: Shape, *, constrained: bool, acc_bits: int = 16, seed: int = 0) -> bytes:
-    """A model of one int8 layer with random normal weights.
+def layer(shape: Shape, *, weights: str = "normal", acc_bits: int = 16, seed: int = 0) -> bytes:
+    """A model of one int8 layer with random weights.
 
     Args:
         shape: The layer's.
-        constrained: Weights whose dot products fit `acc_bits` in one accumulator: projected on
-            the budget's L1 ball and rounded toward zero, as A2Q does. Otherwise the largest
-            weight of each channel is 127.
+        weights: "normal": bell-shaped, the largest of each channel 127. "constrained": those
+            projected on the budget's L1 ball and rounded toward zero, as A2Q does, so that dot
+            products fit `acc_bits` in one accumulator. "extreme": all 127 or -127.
         acc_bits: Bits of that accumulator.
         seed: Of the random numbers.
     """
     rng = np.random.default_rng(seed)
     depth = 1 if shape.kind == "depthwise" else shape.cin // shape.groups
-    q = _weights(rng, shape.cout, shape.kernel[0] * shape.kernel[1] * depth, constrained, acc_bits)
+    q = _weights(rng, shape.cout, shape.kernel[0] * shape.kernel[1] * depth, weights, acc_bits)
     options = {
         "bias": rng.integers(-1000, 1000, shape.cout),
         "weight_scale": rng.uniform(0.005, 0.02, shape.cout),
@@ -81,8 +81,9 @@ def layer(shape: Shape, *, constrained: bool, acc_bits: int = 16, seed: int = 0)
     options |= {"stride": (shape.stride, shape.stride), "padding": shape.padding}
     image = (1, shape.height, shape.width, shape.cin)
     if shape.kind == "depthwise":
-        weights = q.T.reshape(1, *shape.kernel, shape.cout)
-        return tflite_models.depthwise_conv2d(weights, image, **options)
+        return tflite_models.depthwise_conv2d(
+            q.T.reshape(1, *shape.kernel, shape.cout), image, **options
+        )
     return tflite_models.conv2d(q.reshape(shape.cout, *shape.kernel, depth), image, **options)
 
 
@@ -108,13 +109,14 @@ def network(name: str) -> Iterator[Shape]:
 
 
 def _weights(
-    rng: np.random.Generator, channels: int, k: int, constrained: bool, acc_bits: int
+    rng: np.random.Generator, channels: int, k: int, kind: str, acc_bits: int
 ) -> NDArray[np.int8]:
+    if kind == "extreme":
+        return rng.choice(np.array([-127, 127], np.int8), (channels, k))
     weights = rng.standard_normal((channels, k))
     weights *= 127 / np.abs(weights).max(axis=1, keepdims=True)
-    if constrained:
-        weights = project_l1(weights, budget(acc_bits, -128, 127))
-    q = np.trunc(weights).astype(np.int8)
-    if constrained:
-        assert fits(q, -128, 127, acc_bits, Partition.of_tile(None)).all()
+    if kind == "normal":
+        return np.trunc(weights).astype(np.int8)
+    q = np.trunc(project_l1(weights, budget(acc_bits, -128, 127))).astype(np.int8)
+    assert fits(q, -128, 127, acc_bits, Partition.of_tile(None)).all()
     return q
