@@ -29,8 +29,8 @@ avx2_k4n16 (convolution, fully connected; of the kernels avx2_k4n16 and sse41_k4
 avx2_dw (depthwise convolution with one output per input channel)
     The shifted form and the same test and split; a step is a pair of consecutive taps in file
     order (a last odd tap is paired with a zero weight) for a block of 32 channels, with one int16
-    lane each. A block for which 3 * (steps + spills) is more than 7 times its pairs is multiplied
-    in 32 bits instead, which then costs less.
+    lane each. A block for which 7 * steps + 4 * spills is more than 10 times its pairs is
+    multiplied in 32 bits instead, which then costs less.
 
 neon_dot8 (convolution, fully connected)
     SMLAL and SMLAL2 on x as stored, whose range is widened to hold 0. Runs as above are cut into
@@ -250,7 +250,7 @@ def _pairs_of_taps(layer: _Layer) -> NDArray[np.int32]:
 
 def _avx2_dw(layer: _Layer) -> Spills:
     figures = _pack_pairs(_pairs_of_taps(layer), 0, layer.in_max - layer.in_min)
-    pays = 3 * (figures.steps + figures.spills) <= 7 * figures.groups
+    pays = 7 * figures.steps + 4 * figures.spills <= 10 * figures.groups
     narrow = _total(_Figures(figures.steps[pays], figures.spills[pays], figures.groups))
     return replace(narrow, int32_steps=int((~pays).sum()) * figures.groups)
 

@@ -119,7 +119,7 @@ def avx2_dw(q, in_min, in_max):
     narrow, int32_steps = [np.zeros(3, int)], 0
     for steps in pairs_of_taps(q):
         count = counts(first_fit(steps, (0, in_max - in_min)))
-        if 3 * (count[0] + count[1]) > 7 * len(steps):
+        if 7 * count[0] + 4 * count[1] > 10 * len(steps):
             int32_steps += len(steps)
         else:
             narrow.append(count)
@@ -242,7 +242,7 @@ class TestEdges:
         # The signed form would have to split -128 in any case, so the shifted one is taken.
         assert self.spills("avx2_k4n16", [-128, 0, 0, 0]) == Spills(1, 1, 0)
         assert self.spills("avx2_k4n16", [-128, -1, 0, 0]) == Spills(2, 2, 1)
-        assert self.spills("avx2_dw", [-128, 0] * 4) == Spills(4, 4, 0)
+        assert self.spills("avx2_dw", [-128, -1]) == Spills(0, 0, 0, 1)
 
     def test_avx2_takes_the_signed_form_where_it_costs_less(self):
         # Shifted: 2 * 2 steps + 2 spills. Signed: 3 * 1 + 1.
@@ -251,11 +251,11 @@ class TestEdges:
         assert self.spills("avx2_k4n16", [65, 0, 0, 0] * 2) == Spills(2, 2, 0)
 
     def test_avx2_dw_multiplies_in_32_bits_where_that_costs_less(self):
-        light, heavy = [64, 0], [127, 127]  # one step; two steps, with a spill after each
-        # Steps and spills: 3 + 2 light, 2 + 2 heavy, of 4 pairs: 3 * 9 <= 28.
-        assert self.spills("avx2_dw", light * 3 + heavy) == Spills(5, 4, 1)
-        # 2 + 1 light and 4 + 4 heavy: 33 > 28.
-        assert self.spills("avx2_dw", light * 2 + heavy * 2) == Spills(0, 0, 0, 4)
+        light, heavy = [64, 0], [127, 127]  # half a segment; two steps, with a spill after each
+        # 14 steps and 8 spills of 13 pairs: 7 * 14 + 4 * 8 <= 130.
+        assert self.spills("avx2_dw", light * 12 + heavy) == Spills(14, 8, 1)
+        # 12 steps and 7 spills of 11: 112 > 110.
+        assert self.spills("avx2_dw", light * 10 + heavy) == Spills(0, 0, 0, 11)
 
     def test_steps_that_fit_join_wherever_they_are(self):
         # 128 per lane: heavy ones first, then light ones into the room that these leave.

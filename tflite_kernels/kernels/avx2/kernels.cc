@@ -21,7 +21,13 @@ constexpr DepthwiseLoops kDepthwiseLoops = {
     PackedSum,
 };
 
-bool PaysWithoutDotProducts(const OpSpec&) { return !CpuHasByteDotProducts(); }
+// Of a single row, few weights are done before the call is paid for; and many wait for the memory,
+// which int16 sums do not make faster.
+bool ConvPays(const OpSpec& spec) {
+  const int64_t weights = int64_t{spec.in_channels} * spec.out_channels;
+  const bool row = spec.kind == OpKind::kFullyConnected;
+  return !CpuHasByteDotProducts() && !(row && (weights < 1 << 15 || weights > 1 << 23));
+}
 
 }  // namespace
 
@@ -30,7 +36,7 @@ const Kernel kAvx2K4N16 = {
     CpuHasAvx2,
     IsConv,
     [](const OpSpec& spec, std::string* error) { return CreateConv(spec, kConvLoops, error); },
-    PaysWithoutDotProducts,
+    ConvPays,
 };
 
 const Kernel kAvx2Depthwise = {
