@@ -127,7 +127,9 @@ class Counter:
         }
         plugin = ("-plugin", f"{self._plugin},out={out}")
         command = self._root.command(core, arguments, environment, *plugin)
-        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        done = subprocess.run(command, text=True, stderr=subprocess.PIPE, check=False)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
         return int(out.read_text())
 
 

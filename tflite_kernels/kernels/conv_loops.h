@@ -16,7 +16,8 @@ namespace accq {
 inline constexpr int32_t kMostBlockChannels = 32;
 
 // A block of channels, packed. Each step has a group for every layout.channels of them, one behind
-// the other. The weights of a channel are in the order of the bytes.
+// the other. The weights of a channel are in the order of the bytes. Behind the last step there is
+// one more offset and, where operands are stored, one more group, for loops that load a step ahead.
 struct ConvBlock {
   const Group* steps;
   size_t num_steps;

@@ -31,9 +31,10 @@ struct PackedConv::Block {
   Form form = Form::kShifted;
   TileKind tile = TileKind::kDot;
   ConvChannels channels;
-  Buffer<Group> reordered;    // [step][layout.channels], where it is not as the schedule has it
+  // [step][layout.channels], where it is not as the schedule has it. If stored, zeros behind it.
+  Buffer<Group> reordered;
   Buffer<GroupPlace> places;  // one per step
-  Buffer<int32_t> columns;    // the same, for filters of a single row
+  Buffer<int32_t> columns;    // the same, for filters of a single row, and a 0
   size_t first_step;          // where its offsets begin among those of all blocks
   alignas(kAlignment) int32_t bias[kMostBlockChannels] = {};
   alignas(kAlignment) float multiplier[kMostBlockChannels] = {};
@@ -53,7 +54,7 @@ bool PackedConv::Block::Init(const OpSpec& spec, const ConvLoops& loops, size_t 
   channels = ChannelsOfBlock(spec, index, loops.block_channels);
   if (loops.stored) form = Form::kStored;
   if (!(loops.dots ? PackDots(spec, loops.layout) : PackInt16(spec, loops)) ||
-      !columns.Allocate(places.size())) {
+      !columns.Allocate(places.size() + 1)) {
     return false;
   }
   for (size_t s = 0; s < places.size(); ++s) columns[s] = places[s].column;
@@ -85,7 +86,7 @@ bool PackedConv::Block::BuildSchedule(const OpSpec& spec, const ConvLayout& layo
                                       const Buffer<Group>& groups) {
   if (form != Form::kStored) return BuildCheaperSchedule(spec, groups, &schedule, &form);
   if (!schedule.Build(groups.data(), groups.size(), spec, form) ||
-      !reordered.Allocate(schedule.steps())) {
+      !reordered.Allocate(schedule.steps() + 1)) {
     return false;
   }
   for (size_t s = 0; s < schedule.steps(); ++s) {
@@ -153,6 +154,7 @@ void PackedConv::FillOffsets(const StripPlan& plan, int32_t* offsets) const {
       *offsets++ = static_cast<int32_t>(places[s].row * row_bytes + places[s].column);
     }
   }
+  *offsets = 0;
 }
 
 void PackedConv::Run(const StripPlan& plan, const int8_t* in, const OutputGrid& out, void* scratch,
@@ -229,15 +231,18 @@ void PackedConv::RunStrip(const StripPlan& plan, const StripPlanes& planes, cons
       const int height = loops_->tile_pixels(block.tile);
       const int tiles = (chunk + height - 1) / height;
       const int least = chunk / tiles, with_more = chunk % tiles;
-      int first = 0;
+      const auto find = [&](int count) {
+        return loops_->find_tile(block.tile, count, block.channels.count);
+      };
+      const ConvTileFunction run_least = find(least);
+      const ConvTileFunction run_more = with_more > 0 ? find(least + 1) : nullptr;
+      ConvTile tile = {plane, places, static_cast<ptrdiff_t>(plan.plane_bytes),
+                       first_out + block.channels.first, grid.pixel};
       for (int t = 0; t < tiles; ++t) {
         const int count = least + (t < with_more ? 1 : 0);
-        loops_->find_tile(block.tile, count, block.channels.count)(
-            packed,
-            ConvTile{plane, places + first, static_cast<ptrdiff_t>(plan.plane_bytes),
-                     first_out + first * grid.pixel + block.channels.first, grid.pixel},
-            range);
-        first += count;
+        (t < with_more ? run_more : run_least)(packed, tile, range);
+        tile.pixels += count;
+        tile.out += count * grid.pixel;
       }
     }
     done += chunk;

@@ -46,7 +46,9 @@ class PackedConv {
   size_t Planes() const {
     return (any_shifted_ ? 1 : 0) + (any_signed_ ? 1 : 0) + (any_stored_ ? 1 : 0);
   }
-  size_t OffsetBytes() const { return spec_.filter_h == 1 ? 0 : num_steps_ * sizeof(int32_t); }
+  size_t OffsetBytes() const {
+    return spec_.filter_h == 1 ? 0 : (num_steps_ + 1) * sizeof(int32_t);
+  }
   void FillOffsets(const StripPlan& plan, int32_t* offsets) const;
   void RunStrip(const StripPlan& plan, const StripPlanes& planes, const int32_t* offsets,
                 int64_t out_rows, const Share& blocks, const OutputGrid& grid, int8_t* out) const;

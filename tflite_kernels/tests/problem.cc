@@ -10,6 +10,7 @@
 #include "kernels/geometry.h"
 #include "kernels/phases.h"
 #include "kernels/requantize.h"
+#include "tests/guarded_memory.h"
 
 namespace accq {
 namespace {
@@ -237,17 +238,18 @@ std::vector<int8_t> RunOp(const PackedOp& op, const OpSpec& spec, const Shape4& 
   Shape4 output;
   std::string error;
   if (!OutputShape(spec, input, &output, &error)) Die(error);
-  std::vector<int8_t> result(size_t{1} * output.n * output.h * output.w * output.c, 0x5A);
-  // std::aligned_alloc may round sizes up; a sanitizer would then miss reads past the end.
   const size_t bytes = op.ScratchBytes(input);
-  void* scratch = nullptr;
-  if (posix_memalign(&scratch, 64, bytes) != 0) Die("no memory");
+  const size_t outputs = size_t{1} * output.n * output.h * output.w * output.c;
+  const GuardedMemory in(values.size()), out(outputs), scratch(bytes, 64);
+  if (in.get() == nullptr || out.get() == nullptr || scratch.get() == nullptr) Die("no memory");
+  std::memcpy(in.get(), values.data(), values.size());
+  auto* const result = static_cast<int8_t*>(out.get());
+  std::memset(result, 0x5A, outputs);
   for (int part = parts - 1; part >= 0; --part) {
-    std::memset(scratch, 0xA5, bytes);
-    op.RunPart(input, values.data(), result.data(), scratch, part, parts);
+    std::memset(scratch.get(), 0xA5, bytes);
+    op.RunPart(input, static_cast<const int8_t*>(in.get()), result, scratch.get(), part, parts);
   }
-  std::free(scratch);
-  return result;
+  return std::vector<int8_t>(result, result + outputs);
 }
 
 }  // namespace accq

@@ -49,8 +49,8 @@ enum class Inputs {
 };
 std::vector<int8_t> MakeInput(const Problem& problem, Inputs kind, uint32_t seed);
 
-// Runs an operator with buffers of exactly the promised sizes, scratch filled with rubbish: in
-// that many parts, the last one first.
+// Runs an operator with buffers of exactly the promised sizes, guarded (guarded_memory.h), scratch
+// filled with rubbish: in that many parts, the last one first.
 std::vector<int8_t> RunOp(const PackedOp& op, const OpSpec& spec, const Shape4& input,
                           const std::vector<int8_t>& values, int parts = 1);
 

@@ -31,7 +31,7 @@ bool CpuHasNeon() {
 constexpr ConvLoops kDot8Loops = {
     "neon_dot8",        /*dots=*/false, kK16N4.channels, MapOperandsNeon,
     Dot8TilePixels,     FindDot8Tile,   kK16N4,          /*stored=*/true,
-    /*long_segment=*/8,
+    /*long_segment=*/10,
 };
 
 constexpr DepthwiseLoops kDepthwiseLoops = {
