@@ -52,7 +52,17 @@ TEST_F(Plugin, ABadOptionGivesNullAndAText) {
   const char* value = "11";
   EXPECT_EQ(create_(&key, &value, 1, Report), nullptr);
   EXPECT_NE(text_.find("keras-accq: unknown option \"speed\""), std::string::npos) << text_;
+}
+
+TEST_F(Plugin, WithoutACallbackTheTextGoesToTheLog) {
+  const char* key = "speed";
+  const char* value = "11";
+  testing::internal::CaptureStderr();
   EXPECT_EQ(create_(&key, &value, 1, nullptr), nullptr);
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("keras-accq: no delegate was made: unknown option \"speed\""),
+            std::string::npos)
+      << log;
 }
 
 TEST_F(Plugin, DestroysNull) { destroy_(nullptr); }
