@@ -21,12 +21,15 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     path = os.fspath(path)
     # Same folder: os.replace is atomic only inside one file system.
     temporary = f"{path}.{secrets.token_hex(6)}.part"
-    with open(temporary, "xb") as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+    try:
+        with open(temporary, "xb") as file:
+            try:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(temporary, path)
+            except BaseException:
+                os.unlink(temporary)
+                raise
+    except OSError as error:  # A name that nobody gave would puzzle.
+        raise OSError(error.errno, error.strerror, path) from error

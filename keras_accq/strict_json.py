@@ -24,6 +24,8 @@ def parse(text: str | bytes, what: str) -> Any:
         return json.loads(text, parse_constant=refuse)
     except InvalidFileError:
         raise
+    except UnicodeDecodeError:
+        raise InvalidFileError(f"{what}: not JSON: it is not even text") from None
     except (ValueError, RecursionError) as error:
         raise InvalidFileError(f"{what}: not JSON: {error}") from None
 

@@ -12,7 +12,15 @@ Examples:
 
 import argparse
 
-from keras_accq.cli.common import OK, add_json, add_model, tflite_bytes, with_progress
+from keras_accq.cli.common import (
+    MAX_THREADS,
+    OK,
+    add_json,
+    add_model,
+    check_count,
+    tflite_bytes,
+    with_progress,
+)
 
 HELP = "stock LiteRT against ours, per layer and whole"
 
@@ -31,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     from keras_accq.bench.measure import measure, table
     from keras_accq.certificate import short_name
 
+    check_count("--samples", arguments.samples)
+    check_count("--threads", arguments.threads, MAX_THREADS)
     bench = measure(
         tflite_bytes(arguments.file),
         samples=arguments.samples,

@@ -1,10 +1,12 @@
 """What sub-commands share: exit statuses, arguments, and reading files."""
 
 import argparse
+import contextlib
+import errno
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -14,6 +16,8 @@ _T = TypeVar("_T")
 
 # Exit statuses, documented in `accq --help`.
 OK, CHECK_FAILED, USAGE, FILE, UNABLE = range(5)
+
+MAX_THREADS = 64  # Of the delegate, kMaxThreads in delegate_options.h.
 
 _KERAS_SUFFIXES = (".keras", ".h5")
 
@@ -72,12 +76,34 @@ def quantized_model(path: Path) -> Any:
     """
     path.open("rb").close()  # Keras says less about a file that is not there.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on standard error.
-    from keras_accq.loading import load_model
-
     try:
-        return load_model(path)
+        with with_status("loading TensorFlow and the model"):
+            from keras_accq.loading import load_model
+
+            return load_model(path)
     except (TypeError, ValueError) as error:
         raise InvalidFileError(f"{path}: Keras can not load it: {error}") from error
+
+
+def check_folder(output: Path) -> None:
+    """Says now that the folder to write to is missing, not after minutes of work.
+
+    Raises:
+        NotADirectoryError: It is.
+    """
+    if not output.parent.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "no such folder", str(output.parent))
+
+
+def check_count(option: str, value: int | None, most: int | None = None) -> None:
+    """Refuses a count below 1, or above `most`.
+
+    Raises:
+        UsageError: The value is one.
+    """
+    if value is not None and (value < 1 or (most is not None and value > most)):
+        expected = "at least 1" if most is None else f"1 to {most}"
+        raise UsageError(f"{option}: expected {expected}, received {value}")
 
 
 def print_json(value: Any) -> None:
@@ -93,3 +119,15 @@ def with_progress(items: Iterable[_T], what: str) -> Iterable[_T]:
     from rich.progress import track
 
     return track(list(items), what, console=Console(stderr=True), transient=True)
+
+
+@contextlib.contextmanager
+def with_status(what: str) -> Iterator[None]:
+    """Says what is being done, while it is done, on standard error if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{what} ..."):
+        yield

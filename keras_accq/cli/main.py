@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import app
 from absl.flags import argparse_flags
@@ -93,14 +94,24 @@ def _fail(arguments: argparse.Namespace, error: Exception, status: int) -> int:
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
-    elif isinstance(error, InvalidFileError) and str(arguments.file) not in text:
+    elif isinstance(error, InvalidFileError) and not _names_a_file(arguments, text):
         text = f"{arguments.file}: {text}"
     print(f"accq {arguments.command}: {text}", file=sys.stderr)
     return status
 
 
+def _names_a_file(arguments: argparse.Namespace, text: str) -> bool:
+    values = vars(arguments).values()
+    given = [v for value in values for v in (value if isinstance(value, list) else [value])]
+    return any(str(value) in text for value in given if isinstance(value, Path))
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    return parser().parse_args(list(argv[1:]))
+    top = parser()
+    if len(argv) == 1:
+        top.print_help(sys.stderr)
+        top.exit(USAGE)
+    return top.parse_args(list(argv[1:]))
 
 
 def run() -> None:

@@ -10,18 +10,24 @@ Examples:
 """
 
 import argparse
+import errno
 import logging
 from pathlib import Path
 
 from keras_accq.cli.common import (
+    MAX_THREADS,
     OK,
     UsageError,
     add_json,
     add_model,
+    check_count,
+    check_folder,
     print_json,
     tflite_bytes,
     with_progress,
+    with_status,
 )
+from keras_accq.errors import InvalidFileError
 
 HELP = "an HTML page about a file, with figures"
 
@@ -38,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples", type=int, default=31, metavar="N", help="measurements of each layer (31)"
     )
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of --bench (1)")
     parser.add_argument(
         "--results",
         type=Path,
@@ -55,26 +62,36 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.output.suffix not in (".html", ".htm"):
         raise UsageError(f"expected OUTPUT to end in .html, received {arguments.output}")
+    check_folder(arguments.output)
+    if arguments.png is not None and arguments.png.exists() and not arguments.png.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "expected a folder", str(arguments.png))
+    check_count("--samples", arguments.samples)
+    check_count("--threads", arguments.threads, MAX_THREADS)
     data = tflite_bytes(arguments.file)
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # It tells of the fonts it found.
     from keras_accq.bench.measure import Bench, measure
 
     bench = None
     if arguments.times is not None:
-        bench = Bench.from_json(arguments.times.read_bytes())
+        try:
+            bench = Bench.from_json(arguments.times.read_bytes())
+        except InvalidFileError as error:
+            raise InvalidFileError(f"{arguments.times}: {error}") from None
     elif arguments.bench:
         bench = measure(
             data,
             samples=arguments.samples,
+            threads=arguments.threads,
             progress=lambda layers: with_progress(layers, "layers"),
         )
-    made = report(
-        arguments.file,
-        arguments.output,
-        png=arguments.png,
-        bench=bench,
-        results=arguments.results,
-    )
+    with with_status("drawing"):
+        made = report(
+            arguments.file,
+            arguments.output,
+            png=arguments.png,
+            bench=bench,
+            results=arguments.results,
+        )
     written = [str(arguments.output)]
     if arguments.png is not None:
         written += [str(arguments.png / f"{name}.png") for name in made.images]

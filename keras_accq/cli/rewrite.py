@@ -12,7 +12,6 @@ Examples:
 """
 
 import argparse
-import errno
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,9 +20,12 @@ from keras_accq.cli.common import (
     UsageError,
     add_json,
     add_model,
+    check_count,
+    check_folder,
     is_keras,
     print_json,
     quantized_model,
+    with_status,
 )
 
 HELP = "16-bit sums for any int8 file, or built-ins again; converts .keras models"
@@ -51,8 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = {key: value for key in keys if (value := getattr(arguments, key)) is not None}
     if arguments.output.suffix != ".tflite":
         raise UsageError(f"expected OUTPUT to end in .tflite, received {arguments.output}")
-    if not arguments.output.parent.is_dir():  # Said now, not after minutes of converting.
-        raise NotADirectoryError(errno.ENOTDIR, "no such folder", str(arguments.output.parent))
+    check_folder(arguments.output)
     if is_keras(arguments.file):
         return _convert(arguments, options)
     if options:
@@ -76,9 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace, options: dict[str, object]) -> int:
+    check_count("--batch_size", arguments.batch_size)
     qmodel = quantized_model(arguments.file)
     from keras_accq.tflite.convert import convert
 
-    certificate = convert(qmodel, arguments.output, ops=arguments.ops, **options)  # type: ignore[arg-type]
+    with with_status("converting"):
+        certificate = convert(qmodel, arguments.output, ops=arguments.ops, **options)  # type: ignore[arg-type]
     print(certificate.to_json() if arguments.json else certificate)
     return OK

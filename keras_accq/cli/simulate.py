@@ -21,6 +21,7 @@ from keras_accq.cli.common import (
     UsageError,
     add_json,
     add_model,
+    check_count,
     print_json,
     tflite_bytes,
     with_progress,
@@ -60,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     from keras_accq.bounds import Partition
     from keras_accq.simulate import simulate
 
+    check_count("--samples", arguments.samples)
+    check_count("--tile", arguments.tile)
     data = tflite_bytes(arguments.file)
     if arguments.inputs is None:
         inputs = _random(data, _SAMPLES if arguments.samples is None else arguments.samples)
@@ -122,8 +125,6 @@ def _random(data: bytes, samples: int) -> Any:
 
     from keras_accq.tflite.reader import load
 
-    if samples < 1:
-        raise UsageError(f"--samples: expected at least 1, received {samples}")
     random = np.random.default_rng(0)
     graph = load(data).subgraphs[0]
     arrays = []
