@@ -67,7 +67,9 @@ def layer(shape: Shape, *, weights: str = "normal", acc_bits: int = 16, seed: in
     """
     rng = np.random.default_rng(seed)
     depth = 1 if shape.kind == "depthwise" else shape.cin // shape.groups
-    q = _weights(rng, shape.cout, shape.kernel[0] * shape.kernel[1] * depth, weights, acc_bits)
+    q = random_weights(
+        rng, shape.cout, shape.kernel[0] * shape.kernel[1] * depth, weights, acc_bits
+    )
     options = {
         "bias": rng.integers(-1000, 1000, shape.cout),
         "weight_scale": rng.uniform(0.005, 0.02, shape.cout),
@@ -108,9 +110,10 @@ def network(name: str) -> Iterator[Shape]:
         )
 
 
-def _weights(
-    rng: np.random.Generator, channels: int, k: int, kind: str, acc_bits: int
+def random_weights(
+    rng: np.random.Generator, channels: int, k: int, kind: str, acc_bits: int = 16
 ) -> NDArray[np.int8]:
+    """Weights [channels, k]; `layer` says which kinds there are."""
     if kind == "extreme":
         return rng.choice(np.array([-127, 127], np.int8), (channels, k))
     weights = rng.standard_normal((channels, k))
