@@ -7,6 +7,7 @@ import io
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -68,14 +69,16 @@ class Canvas:
 
     def legend(self) -> None:
         """A legend above the axes, as wide as the figure."""
-        self.figure.legend(loc="outside upper left", ncols=5, handletextpad=0.5)
+        legend = self.figure.legend(loc="outside upper left", ncols=6, handletextpad=0.5)
+        for handle in legend.legend_handles:
+            handle.set_alpha(1)
 
-    def svg(self) -> str:
-        """The figure as an <svg> element."""
+    def svg(self, label: str) -> str:
+        """The figure as an <svg> element, called `label` where it is read aloud."""
         file = io.StringIO()
         self.figure.savefig(file, format="svg", metadata={"Date": None})
-        text = file.getvalue()
-        return text[text.index("<svg") :]
+        text = file.getvalue()[file.getvalue().index("<svg") :]
+        return text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
 
     def png(self) -> bytes:
         """The figure as a PNG file."""
@@ -133,8 +136,8 @@ def accumulators(ops: Sequence[OpCertificate]) -> Canvas:
     ):
         if marks[kind]:
             x, y = zip(*marks[kind], strict=True)
-            style = {"alpha": 0.6, "linewidths": 0.9, "marker": marker, "label": label}
-            axes.scatter(x, y, s=size, c=colour, **style)
+            axes.scatter(x, y, s=size, c=colour, alpha=0.6, linewidths=0.9, marker=marker)
+            axes.plot([], [], marker, color=colour, markersize=5, label=label)
     axes.plot([], [], color=_BLACK, linewidth=2, label="P, its accumulator")
     axes.plot([], [], "|", markersize=9, color=_GREY, label="what int8 types ask for")
     axes.set_xlabel("bits that the accumulator needs")

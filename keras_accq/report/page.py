@@ -28,20 +28,21 @@ p { margin: 0 0 .9rem; max-width: 46rem; }
 .soft, figcaption { color: var(--soft); }
 .small { font-size: .85rem; overflow-wrap: anywhere; }
 .verdict { border-left: .35rem solid var(--good); background: #fff; padding: .8rem 1.1rem;
-  margin: 1.3rem 0; border-radius: .3rem; font-weight: 600; overflow-wrap: anywhere; }
+  margin: 1.3rem 0; border-radius: .3rem; overflow-wrap: anywhere; }
 .verdict.bad { border-color: var(--bad); }
 .verdict span { display: block; font-weight: 700; color: var(--good); }
 .verdict.bad span { color: var(--bad); }
-dl.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr));
+dl.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.4rem, 1fr));
   gap: .8rem; margin: 1.3rem 0; }
 .tiles div { background: #fff; border: 1px solid var(--line); border-radius: .5rem;
-  padding: .7rem .9rem; }
+  padding: .7rem .9rem; display: flex; flex-direction: column; justify-content: space-between; }
 .tiles dt { color: var(--soft); font-size: .8rem; }
-.tiles dd { margin: 0; font-size: 1.35rem; font-weight: 650; font-variant-numeric: tabular-nums; }
+.tiles dd { margin: 0; font-size: 1.2rem; font-weight: 650; white-space: nowrap;
+  font-variant-numeric: tabular-nums; }
 section { background: #fff; border: 1px solid var(--line); border-radius: .6rem;
   padding: 1.3rem 1.4rem; margin: 1.1rem 0; break-inside: avoid; }
 figure { margin: .6rem 0 0; }
-figure svg { width: 100%; height: auto; display: block; }
+figure svg { width: 100%; min-width: 40rem; height: auto; display: block; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .79rem; width: 100%;
   font-variant-numeric: tabular-nums; }
@@ -49,6 +50,7 @@ th { text-align: right; color: var(--soft); font-weight: 600; white-space: nowra
 td { text-align: right; white-space: nowrap; }
 th, td { padding: .32rem .45rem; border-bottom: 1px solid var(--line); }
 th.text, td.text { text-align: left; }
+td.name { white-space: normal; overflow-wrap: anywhere; min-width: 8rem; }
 tr:last-child td { border-bottom: 0; }
 .no { color: var(--bad); font-weight: 700; }
 @media print { body { background: #fff; } main { max-width: none; padding: 0; } }
@@ -148,7 +150,8 @@ def _draw(
         drawn["spills"] = (
             "Spills",
             "How often the 16-bit kernels must widen their sums to 32 bits. Weights that were "
-            "trained for the accumulator need it at the end of a sum only.",
+            "trained for the accumulator need it at the end of a sum only. "
+            "+ int32: where that would be so often that a kernel multiplies in 32 bits at once.",
             figures.spills(ops),
         )
     if bench is not None:
@@ -187,7 +190,7 @@ def _page(
 ) -> str:
     sections = [
         f'<section id="{key}"><h2>{escape(heading)}</h2><figure><figcaption>{escape(text)}'
-        f"</figcaption>{canvas.svg()}</figure></section>"
+        f'</figcaption><div class="scroll">{canvas.svg(heading)}</div></figure></section>'
         for key, (heading, text, canvas) in drawn.items()
     ]
     claimed = any(op.partition is not None for op in certificate.ops)
@@ -252,8 +255,9 @@ def _table(certificate: Certificate, layers: list[LayerProfile]) -> str:
     )
     rows = [_row(op, layer) for op, layer in zip(certificate.ops, layers, strict=True)]
     rows += [
-        f'<tr><td class="text">{escape(short_name(op.name))}</td><td class="text">{escape(op.op)}'
-        f'</td><td class="text" colspan="10">not covered: {escape(op.reason)}</td></tr>'
+        f'<tr><td class="text name">{escape(short_name(op.name))}</td><td class="text">'
+        f'{escape(op.op)}</td><td class="text name" colspan="10">not covered: {escape(op.reason)}'
+        "</td></tr>"
         for op in certificate.excluded
     ]
     if not rows:
@@ -280,5 +284,7 @@ def _row(op: OpCertificate, layer: LayerProfile) -> str:
         str(op.least_acc_bits),
         str(op.largest_safe_tile),
     ]
-    texts = "".join(f'<td class="text">{cell}</td>' for cell in cells)
+    texts = "".join(
+        f'<td class="text{" name" if i == 0 else ""}">{cell}</td>' for i, cell in enumerate(cells)
+    )
     return f"<tr>{texts}{''.join(f'<td>{cell}</td>' for cell in numbers)}</tr>"
