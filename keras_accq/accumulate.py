@@ -18,11 +18,11 @@ Arithmetic = Literal["exact", "wrap", "saturate"]
 _CHUNK = 1 << 16
 
 
-def check_arithmetic(arithmetic: str) -> None:
+def check_arithmetic(arithmetic: str, argument: str = "arithmetic") -> None:
     """Raises ValueError when `arithmetic` is not "exact", "wrap" or "saturate"."""
     if arithmetic not in get_args(Arithmetic):
         raise ValueError(
-            f"arithmetic: expected one of {', '.join(get_args(Arithmetic))}, "
+            f"{argument}: expected one of {', '.join(get_args(Arithmetic))}, "
             f"received {arithmetic!r}"
         )
 

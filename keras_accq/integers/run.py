@@ -32,7 +32,7 @@ def run(
     until: str | None = None,
 ) -> Any:
     """See `IntegerModel.run`."""
-    check_arithmetic(accumulators)
+    check_arithmetic(accumulators, "accumulators")
     arrays = [np.asarray(array) for array in inputs]
     batches = _check_inputs(model, arrays)
     wanted = model.outputs if until is None else (_named(model, until),)

@@ -207,19 +207,25 @@ def load(source: bytes | bytearray | memoryview | str | os.PathLike[str]) -> Mod
 
     Raises:
         InvalidFileError: Not a `.tflite` file, truncated, damaged, or with indices, shapes, buffer
-            sizes or scales that contradict each other; the text says where.
+            sizes or scales that contradict each other; the text says where, and which file.
         OSError: The path can not be read.
         TypeError: `source` is neither bytes nor a path.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        data = bytes(source)
-    elif isinstance(source, str | os.PathLike):
-        with open(source, "rb") as file:
-            data = file.read()
-    else:
+        return _read(bytes(source))
+    if not isinstance(source, str | os.PathLike):
         raise TypeError(
             f"expected the bytes or the path of a .tflite file, came {type(source).__name__}"
         )
+    with open(source, "rb") as file:
+        data = file.read()
+    try:
+        return _read(data)
+    except InvalidFileError as error:
+        raise InvalidFileError(f"{os.fspath(source)}: {error}") from None
+
+
+def _read(data: bytes) -> Model:
     tree, unknown = parse(data)
     if tree.get("version", 0) != 3:
         raise InvalidFileError(

@@ -27,6 +27,13 @@ def broken(change, data=RESIDUAL):
     return models.pack(model)
 
 
+def test_names_the_file_that_is_damaged(tmp_path):
+    path = tmp_path / "cut.tflite"
+    path.write_bytes(RESIDUAL[:100])
+    with pytest.raises(InvalidFileError, match=f"^{path}: "):
+        load(path)
+
+
 def test_records_of_a_model():
     model = load(RESIDUAL)
     (graph,) = model.subgraphs
