@@ -69,9 +69,7 @@ class Canvas:
 
     def legend(self) -> None:
         """A legend above the axes, as wide as the figure."""
-        legend = self.figure.legend(loc="outside upper left", ncols=6, handletextpad=0.5)
-        for handle in legend.legend_handles:
-            handle.set_alpha(1)
+        self.figure.legend(loc="outside upper left", ncols=6, handletextpad=0.5)
 
     def svg(self, label: str) -> str:
         """The figure as an <svg> element, called `label` where it is read aloud."""
