@@ -12,12 +12,12 @@ quantized besides, and without the instructions that this CPU has and others lac
 import argparse
 import json
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import keras_accq as accq
+from keras_accq.bench.alternate import fastest, medians
 from keras_accq.bench.measure import Row, cpu_name, measure, measure_layer, table, total
 from keras_accq.tflite.ops import quantized_ops
 from keras_accq.tflite.reader import load
@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=101, help="measurements of each (101)")
     parser.add_argument("--threads", type=int, default=1, help="of each interpreter (1)")
     parser.add_argument(
-        "--cpu-time", action="store_true", help="not wall-clock time: for a busy machine"
+        "--fastest", action="store_true", help="not the medians: for a busy machine"
     )
     parser.add_argument("--json", metavar="PATH", help="write the figures there too")
     arguments = parser.parse_args()
@@ -54,9 +54,6 @@ def main() -> int:
     if (arguments.acc_bits or arguments.data) and not keras_model:
         parser.error("--acc-bits and --data go with a Keras model")
 
-    if arguments.cpu_time and arguments.threads != 1:
-        parser.error("--cpu-time is that of one thread")
-
     machine = cpu_name()
     if arguments.hide_avx512:
         from hide_avx512 import hide_avx512
@@ -67,7 +64,7 @@ def main() -> int:
         "samples": arguments.samples,
         "kernel": arguments.kernel,
         "threads": arguments.threads,
-        "clock": time.thread_time if arguments.cpu_time else time.perf_counter,
+        "summarize": fastest if arguments.fastest else medians,
     }
     if arguments.network:
         rows = measure_network(arguments.network, kind, **how)
@@ -92,9 +89,9 @@ def main() -> int:
         raise RuntimeError("the delegate took VNNI kernels: nothing was hidden from it")
 
     threads = "one thread" if arguments.threads == 1 else f"{arguments.threads} threads"
-    times = "CPU time" if arguments.cpu_time else "wall-clock time"
+    times = "fastest" if arguments.fastest else "medians"
     what = arguments.model or f"{arguments.synthetic or arguments.network}, {kind} weights"
-    print(f"{what}, {threads}, {times}, {machine}")
+    print(f"{what}, {threads}, {times} of {arguments.samples}, {machine}")
     print(table(rows))
     if arguments.json:
         document = {"machine": machine, "rows": [asdict(row) for row in rows]}

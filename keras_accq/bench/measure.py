@@ -9,7 +9,6 @@ too; there the stock form has the clamps as operators of their own.
 import json
 import platform
 import tempfile
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -136,7 +135,7 @@ def measure(
     samples: int = 101,
     kernel: str | None = None,
     threads: int = 1,
-    clock: Callable[[], float] = time.perf_counter,
+    summarize: Callable[..., list[float]] = medians,
     progress: Progress[QuantizedOp] = iter,
 ) -> Bench:
     """Times each layer of a file in both forms, then the whole model.
@@ -146,7 +145,7 @@ def measure(
         samples: Measurements of each, at least 1.
         kernel: Of ours, for all layers; None for the best of each.
         threads: Of each interpreter.
-        clock: As in `alternate.medians`; other than wall-clock time only for one thread.
+        summarize: `alternate.medians` or `alternate.fastest`, which a busy machine disturbs less.
         progress: Given the layers to measure; what it yields is measured.
 
     Raises:
@@ -174,7 +173,7 @@ def measure(
             + ("; ".join(f"{op.name}: {op.reason}" for op in ops) or "this one has no dot product")
         )
     stock = rewrite(custom, ops="builtin").model
-    timer = _Timer(samples, kernel, threads, clock)
+    timer = _Timer(samples, kernel, threads, summarize)
     layers = [timer.layer(custom, op) for op in progress(taken)]
     totals = [total("all layers", layers)]
     convolutions = [row for row, op in zip(layers, taken, strict=True) if op.kind == "conv2d"]
@@ -204,19 +203,23 @@ def measure_layer(
     samples: int,
     kernel: str | None = None,
     threads: int = 1,
-    clock: Callable[[], float] = time.perf_counter,
+    summarize: Callable[..., list[float]] = medians,
 ) -> Row:
     """The row of one custom op of a file."""
-    return _Timer(samples, kernel, threads, clock).layer(custom, op)
+    return _Timer(samples, kernel, threads, summarize).layer(custom, op)
 
 
 class _Timer:
     """Compares files, all in the same way."""
 
     def __init__(
-        self, samples: int, kernel: str | None, threads: int, clock: Callable[[], float]
+        self,
+        samples: int,
+        kernel: str | None,
+        threads: int,
+        summarize: Callable[..., list[float]],
     ) -> None:
-        self._clock = clock
+        self._summarize = summarize
         self._samples = samples
         self._kernel = kernel
         self._threads = threads
@@ -262,7 +265,7 @@ class _Timer:
             a, b = (i.get_tensor(i.get_output_details()[index]["index"]) for i in interpreters)
             if not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
                 raise RuntimeError(f"{np.sum(a != b)} outputs differ from stock LiteRT's")
-        seconds = medians(runs, samples=self._samples, clock=self._clock)
+        seconds = self._summarize(runs, samples=self._samples)
         return [1e6 * each for each in seconds], first
 
 

@@ -12,7 +12,7 @@ inline constexpr bool kBreakClamp = true;
 inline constexpr bool kBreakClamp = false;
 #endif
 
-#ifdef ACCQ_BREAK_SPILL  // int16 sums may grow to twice what they can hold
+#ifdef ACCQ_BREAK_SPILL  // int16 sums may grow by one more than they can hold
 inline constexpr bool kBreakSpill = true;
 #else
 inline constexpr bool kBreakSpill = false;

@@ -8,7 +8,7 @@
 namespace accq {
 namespace {
 
-constexpr int32_t kLimit = kBreakSpill ? 2 * INT16_MAX : INT16_MAX;
+constexpr int32_t kLimit = kBreakSpill ? INT16_MAX + 1 : INT16_MAX;
 
 // Steps that are put in order together: as many as give almost what all together would, in time
 // that grows with the weights and not with their square.
