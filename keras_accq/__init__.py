@@ -55,6 +55,7 @@ _EXPORTS = {
     "load_model": "loading",
     "exclude_from_weight_decay": "weight_decay",
     "summary": "summary",
+    "BudgetMonitor": "monitor",
     "Recipe": "recipe",
     "recipe_of": "reuse",
     "AccumulatorQuantizeConfig": "tfmot.config",
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from keras_accq.integers.model import IntegerModel as IntegerModel
     from keras_accq.integers.model import load_integers as load_integers
     from keras_accq.loading import load_model as load_model
+    from keras_accq.monitor import BudgetMonitor as BudgetMonitor
     from keras_accq.ptq.batchnorm import reestimate_batchnorm as reestimate_batchnorm
     from keras_accq.ptq.bias_correction import correct_biases as correct_biases
     from keras_accq.ptq.equalize import equalize as equalize

@@ -110,16 +110,18 @@ class TensorQuantizer:
             training: Whether to observe the range.
 
         Raises:
-            ValueError: No range was ever observed, naming the tensor.
+            ValueError: No range was ever observed, naming the tensor. What JAX compiles can raise
+                nothing: its outputs are NaN then.
         """
         x = ops.cast(inputs, "float32")
         if training and self.observe and not requantize:
             self._observe(ops.stop_gradient(x))
-        elif not training and not self._is_symbolic():
-            self.check_observed()
+        scale = self._current_scale()
+        if not training and not self._is_symbolic() and self.check_observed() is None:
+            scale = ops.where(ops.convert_to_tensor(self.observed) > 0, scale, float("nan"))
         bits = self.bits if narrow else 8
         rounded = fake_quantize_average if requantize else fake_quantize
-        quantized = rounded(x, self._current_scale(), ops.convert_to_tensor(self.zero_point), bits)
+        quantized = rounded(x, scale, ops.convert_to_tensor(self.zero_point), bits)
         return ops.cast(quantized, self.compute_dtype)
 
     def _current_scale(self) -> Any:
@@ -136,11 +138,16 @@ class TensorQuantizer:
             count = ops.maximum(ops.sum(ops.cast(x != 0, "float32")), 1.0)
             end = self.clip * ops.sqrt(ops.sum(ops.square(x)) / count)
             low, high = ops.maximum(low, -end), ops.minimum(high, end)
+        # The first batch counts whole.
+        share = 1 - _MOMENTUM * ops.convert_to_tensor(self.observed)
         for variable, value in ((self.low, low), (self.high, high)):
-            # The first batch counts whole. Not an infinite value, as it would never leave again.
-            mean = variable + (1 - _MOMENTUM * self.observed) * (value - variable)
-            variable.assign(ops.where(ops.isfinite(value), mean, variable))
-        scale, zero_point = grid(self.low, self.high, self.bits, self.power_of_two, ops)
+            old = ops.convert_to_tensor(variable)
+            # Not an infinite value, as it would never leave again.
+            variable.assign(ops.where(ops.isfinite(value), old + share * (value - old), old))
+        # Read again: a distributed model's variables now hold the mean of what replicas observed,
+        # of which there can be one grid only.
+        low, high = (ops.convert_to_tensor(variable) for variable in (self.low, self.high))
+        scale, zero_point = grid(low, high, self.bits, self.power_of_two, ops)
         self.scale.assign(scale)
         self.zero_point.assign(zero_point)
         self.observed.assign(ops.ones(()))
@@ -173,27 +180,39 @@ class TensorQuantizer:
         smallest, largest = operand_range(self.bits)
         return (smallest - zero_point) * float(scale), (largest - zero_point) * float(scale)
 
-    def check_observed(self) -> None:
+    def check_observed(self) -> bool | None:
         """Refuses a range that was never observed.
+
+        Returns:
+            What `has_range` does: True, or None.
 
         Raises:
             ValueError: It was not, naming the layer and with it the tensor.
         """
-        if not self.has_range():
+        known = self.has_range()
+        if known is False:
             raise ValueError(
                 f"{self.name}: no range was ever observed for this tensor. Train the model for "
                 "some batches, or quantize with calibration_data (and input_range for its inputs)"
             )
+        return known
 
-    def has_range(self) -> bool:
-        """Whether the range was set or observed."""
+    def has_range(self) -> bool | None:
+        """Whether the range was set or observed; None if that is known only when a trace runs."""
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
             # The value now, also while a tf.function is being traced. What is observed stays so.
             with tf.init_scope():
                 return bool(self.observed.numpy() > 0)
-        return bool(ops.convert_to_numpy(self.observed._value) > 0)
+        observed = ops.convert_to_tensor(self.observed)
+        if keras.backend.backend() == "jax":
+            from jax.core import Tracer
+
+            # The variables themselves may hold nothing, or something old, while JAX runs.
+            if isinstance(observed, Tracer):
+                return None
+        return bool(ops.convert_to_numpy(observed) > 0)
 
     def quantization(self) -> tuple[np.float32, int]:
         """The scale and the zero point of the group's int8 tensors.

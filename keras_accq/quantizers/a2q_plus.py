@@ -59,7 +59,7 @@ class A2QPlus(A2Q):
         if not is_centred.any():
             return super()._norms(v, operands)
         radius = np.where(is_centred, 2 * _half(operands), operands.radius)
-        return cell_sums(ops.abs(centred(v, operands)), operands), radius.astype(np.float32)
+        return cell_sums(ops.abs(centred(v, operands)), operands), _constant(radius, v)
 
 
 def integers(v: Any, norm: Any, operands: Operands) -> Any:
@@ -127,5 +127,7 @@ def _half(operands: Operands) -> float:
     return half_radius(operands.acc_bits, operands.input_bits)
 
 
-def _constant(array: NDArray[Any], v: Any) -> NDArray[Any]:
-    return array.astype(keras.backend.standardize_dtype(v.dtype))
+def _constant(array: NDArray[Any], v: Any) -> Any:
+    """A tensor: PyTorch's do not mix with arrays."""
+    dtype = keras.backend.standardize_dtype(v.dtype)
+    return array.astype(dtype) if isinstance(v, np.ndarray) else ops.convert_to_tensor(array, dtype)

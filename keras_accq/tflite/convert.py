@@ -116,7 +116,8 @@ def check_model(graph: Graph) -> None:
     if keras.backend.backend() != "tensorflow":
         raise UnsupportedModelError(
             f"conversion needs Keras's TensorFlow backend, this is {keras.backend.backend()!r}; "
-            "save the model, and load and convert it with KERAS_BACKEND=tensorflow"
+            'save the model here, qmodel.save("model.keras"), and convert it in a process with '
+            'KERAS_BACKEND=tensorflow: accq.convert(accq.load_model("model.keras"), path)'
         )
     if not any(isinstance(node.layer, QuantizedWeights) for node in graph.nodes):
         raise UnsupportedModelError(

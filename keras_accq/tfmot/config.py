@@ -54,11 +54,11 @@ class AccumulatorWeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
         """The method's parameters, and a mask where zeros stay zeros, as weights of the layer."""
-        self._layout = Layout(
+        self.layout = Layout(
             tuple(int(size) for size in tensor_shape), self.depthwise, self.transposed
         )
         common = {"experimental_autocast": False, "dtype": "float32"}
-        shape = (self._layout.channels,)
+        shape = (self.layout.channels,)
         weights = {
             parameter: layer.add_weight(
                 name=f"{name}_{parameter}", shape=shape, initializer="zeros", **common
@@ -68,7 +68,7 @@ class AccumulatorWeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
         if self.config.preserve_sparsity:
             weights["mask"] = layer.add_weight(
                 name=f"{name}_mask",
-                shape=self._layout.shape,
+                shape=self.layout.shape,
                 initializer="ones",
                 trainable=False,
                 **common,
@@ -78,14 +78,24 @@ class AccumulatorWeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
     def __call__(self, inputs: Any, training: Any, weights: dict[str, Any], **kwargs: Any) -> Any:
         """s·q in the kernel's shape."""
         integers, scale = self.integers(inputs, weights)
-        return ops.cast(self._layout.from_matrix(integers * scale, ops), inputs.dtype)
+        return ops.cast(self.layout.from_matrix(integers * scale, ops), inputs.dtype)
 
-    def integers(self, kernel: Any, weights: dict[str, Any]) -> tuple[Any, Any]:
-        """q [K, channels] as float32, and s [channels]."""
-        q, scale = self.config.method.quantize(*self._arguments(kernel, weights), self.operands)
+    def integers(
+        self, kernel: Any, weights: dict[str, Any], operands: Operands | None = None
+    ) -> tuple[Any, Any]:
+        """q [K, channels] as float32, and s [channels].
+
+        Args:
+            kernel: v, in the kernel's shape.
+            weights: What `build` returned.
+            operands: Other widths than the layer's, to see what they would make of it.
+        """
+        q, scale = self.config.method.quantize(
+            *self._arguments(kernel, weights), operands or self.operands
+        )
         if "mask" in weights:
             # Fewer products: what fits without the mask fits with it.
-            q = q * self._layout.to_matrix(ops.convert_to_tensor(weights["mask"]), ops)
+            q = q * self.layout.to_matrix(ops.convert_to_tensor(weights["mask"]), ops)
         return q, scale
 
     def penalty(self, kernel: Any, weights: dict[str, Any]) -> Any:
@@ -93,7 +103,7 @@ class AccumulatorWeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
         return self.config.method.penalty(*self._arguments(kernel, weights), self.operands)
 
     def _arguments(self, kernel: Any, weights: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        matrix = self._layout.to_matrix(ops.cast(ops.convert_to_tensor(kernel), "float32"), ops)
+        matrix = self.layout.to_matrix(ops.cast(ops.convert_to_tensor(kernel), "float32"), ops)
         parameters = {name: weights[name] for name in self.config.method.parameters}
         return matrix, parameter_values(parameters, self.config.power_of_two)
 

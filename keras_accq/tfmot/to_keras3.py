@@ -242,7 +242,7 @@ def _copy_weights(old: Any, new: Any) -> None:
     quantizer = old.weight_quantizer
     if quantizer.config.preserve_sparsity:
         q, scales = (np.array(value) for value in quantizer.integers(old.variable, old.parameters))
-        layout = quantizer._layout
+        layout = quantizer.layout
         new.set_integer_weights(layout.from_matrix(np.rint(q).astype(np.int8)), scales)
     else:
         new._variable.assign(old.variable.numpy())
