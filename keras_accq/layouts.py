@@ -37,9 +37,13 @@ neon_dot8 (convolution, fully connected)
     groups of 16 bytes, the last one filled with zero weights, for a block of 4 output channels;
     each channel has eight int16 lanes, of the bytes i and i + 8. The same test and split.
 
-neon_dw (depthwise convolution with one output per input channel)
+neon_dw (depthwise convolution with one output per input channel; of the kernels neon_dw and
+portable_dw)
     SMLAL on x as stored, likewise widened; steps and blocks as in avx2_dw, never in 32 bits. The
     same test and split.
+
+portable_dot8 (convolution, fully connected)
+    As neon_dot8, but the eight lanes of a channel are of the bytes 2 * i and 2 * i + 1.
 
 Kernels with int32 sums, like avx512vnni_k4n32, never spill and have no layout here.
 
@@ -48,7 +52,7 @@ Blocks of channels never cross convolution groups; the last block of a group may
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -66,7 +70,7 @@ _CHUNK = 128
 # Output channels that share a schedule.
 _BLOCK = 16
 _DEPTHWISE_BLOCK = 32
-_NEON_BLOCK = 4
+_DOT8_BLOCK = 4
 
 # Weights are packed in pieces of about this many, which keeps the 32-bit copies small.
 _PIECE = 1 << 21
@@ -255,15 +259,19 @@ def _avx2_dw(layer: _Layer) -> Spills:
     return replace(narrow, int32_steps=int((~pays).sum()) * figures.groups)
 
 
-def _neon_dot8(layer: _Layer) -> Spills:
-    blocks = _blocks_of(layer, _NEON_BLOCK)
+def _dot8(layer: _Layer, *, neighbours: bool) -> Spills:
+    """Eight lanes per channel, of neighbouring bytes or of bytes eight apart."""
+    blocks = _blocks_of(layer, _DOT8_BLOCK)
     count = blocks.shape[0]
-    runs = _filled(blocks.reshape(count, _NEON_BLOCK, -1, layer.run), 3, 16)
-    pairs = runs.reshape(count, _NEON_BLOCK, -1, 2, 8)
-    steps = _in_order(pairs.transpose(2, 0, 1, 4, 3))
+    runs = _filled(blocks.reshape(count, _DOT8_BLOCK, -1, layer.run), 3, 16)
+    if neighbours:
+        lanes = runs.reshape(count, _DOT8_BLOCK, -1, 8, 2).transpose(2, 0, 1, 3, 4)
+    else:
+        lanes = runs.reshape(count, _DOT8_BLOCK, -1, 2, 8).transpose(2, 0, 1, 4, 3)
+    steps = _in_order(lanes)
     return _total(
         _pack_pairs(
-            steps.reshape(steps.shape[0], count, 8 * _NEON_BLOCK, 2),
+            steps.reshape(steps.shape[0], count, 8 * _DOT8_BLOCK, 2),
             *widened_range(layer.in_min, layer.in_max),
         )
     )
@@ -277,8 +285,9 @@ def _neon_dw(layer: _Layer) -> Spills:
 _LAYOUTS: dict[str, Callable[[_Layer], Spills]] = {
     "avx2_k4n16": _avx2_k4n16,
     "avx2_dw": _avx2_dw,
-    "neon_dot8": _neon_dot8,
+    "neon_dot8": partial(_dot8, neighbours=False),
     "neon_dw": _neon_dw,
+    "portable_dot8": partial(_dot8, neighbours=True),
 }
 
 

@@ -135,7 +135,7 @@ def _spills(op: QuantizedOp) -> dict[str, Spills]:
 def _layout_names(op: QuantizedOp) -> tuple[str, ...]:
     """The layouts that take an op of this kind."""
     if op.kind != "depthwise_conv2d":
-        return "avx2_k4n16", "neon_dot8"
+        return "avx2_k4n16", "neon_dot8", "portable_dot8"
     return ("avx2_dw", "neon_dw") if op.depth_multiplier == 1 else ()
 
 

@@ -181,9 +181,9 @@ def test_unknown_kernel_and_layout(library):
 
 
 LAYOUTS = {
-    "conv2d": ("avx2_k4n16", "neon_dot8"),
+    "conv2d": ("avx2_k4n16", "neon_dot8", "portable_dot8"),
     "depthwise_conv2d": ("avx2_dw", "neon_dw"),
-    "fully_connected": ("avx2_k4n16", "neon_dot8"),
+    "fully_connected": ("avx2_k4n16", "neon_dot8", "portable_dot8"),
 }
 
 RANGES = [(-128, 127), (-8, 7), (5, 90), (-31, 90), (7, 7)]

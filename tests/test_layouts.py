@@ -131,7 +131,8 @@ def neon_dw(q, in_min, in_max):
     return figures([counts(first_fit(steps, stored)) for steps in pairs_of_taps(q)])
 
 
-def neon_dot8(q, groups, run, in_min, in_max):
+def dot8(q, groups, run, in_min, in_max, pairs):
+    """`pairs`: the two bytes of each of a channel's eight lanes."""
     blocks = []
     for rows in channel_blocks(q, groups, 4):
         packed = [
@@ -139,12 +140,20 @@ def neon_dot8(q, groups, run, in_min, in_max):
         ]
         blocks.append(
             [
-                [[row[i + lane], row[i + lane + 8]] for row in packed for lane in range(8)]
+                [[row[i + one], row[i + other]] for row in packed for one, other in pairs]
                 for i in range(0, len(packed[0]), 16)
             ]
         )
     stored = (min(in_min, 0), max(in_max, 0))
     return figures([counts(first_fit(steps, stored)) for steps in blocks])
+
+
+def neon_dot8(*layer):
+    return dot8(*layer, [(i, i + 8) for i in range(8)])
+
+
+def portable_dot8(*layer):
+    return dot8(*layer, [(2 * i, 2 * i + 1) for i in range(8)])
 
 
 @st.composite
@@ -174,7 +183,7 @@ def test_convolutions(data, shape, taps, in_range):
     q = data.draw(weights(channels, runs * run))
     found = layouts.spills(
         q,
-        ["avx2_k4n16", "neon_dot8"],
+        ["avx2_k4n16", "neon_dot8", "portable_dot8"],
         groups=groups,
         run=run,
         in_min=in_range[0],
@@ -183,6 +192,7 @@ def test_convolutions(data, shape, taps, in_range):
     assert found == {
         "avx2_k4n16": avx2_k4n16(q, groups, run, *in_range),
         "neon_dot8": neon_dot8(q, groups, run, *in_range),
+        "portable_dot8": portable_dot8(q, groups, run, *in_range),
     }
 
 
@@ -271,6 +281,8 @@ class TestEdges:
         assert self.spills("neon_dot8", [127, *lane, -128, *lane]) == Spills(1, 1, 0)
         # 256 * 128 = 32768.
         assert self.spills("neon_dot8", [-128, *lane, -128, *lane]) == Spills(2, 2, 1)
+        assert self.spills("portable_dot8", [-128, 0, 0, -128]) == Spills(1, 1, 0)
+        assert self.spills("portable_dot8", [-128, -128]) == Spills(2, 2, 1)
         assert self.spills("neon_dw", [127, -128, 1]) == Spills(2, 1, 0)
         assert self.spills("neon_dw", [127, -128, 2]) == Spills(2, 2, 0)
         assert self.spills("neon_dw", [-128, -128]) == Spills(2, 2, 1)

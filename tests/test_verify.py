@@ -93,7 +93,7 @@ class TestFigures:
         assert op.worst_case == (144 * 50 * 128,) * 3
         assert op.least_acc_bits == 21
         assert op.largest_safe_tile == 5  # 5 * 50 * 128 = 32000
-        assert set(op.spills) == {"avx2_k4n16", "neon_dot8"}
+        assert set(op.spills) == {"avx2_k4n16", "neon_dot8", "portable_dot8"}
         # Rows of 48 bytes are 3 steps each; 2 pairs of products of 6400 fit a lane.
         assert (op.spills["neon_dot8"].steps, op.spills["neon_dot8"].spills) == (9, 5)
 

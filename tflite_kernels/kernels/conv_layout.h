@@ -3,6 +3,7 @@
 //   k4n16: 16 channels, 4 bytes. Lane 2 * c + h of a group multiplies bytes 2 * h and 2 * h + 1 for
 //          the block's channel c.
 //   k16n4: 4 channels, 16 bytes. Lane 8 * c + i multiplies bytes i and i + 8.
+//   k16n4p: the same, but bytes 2 * i and 2 * i + 1.
 //
 // Groups run along the bytes that lie side by side in the input: a whole filter row (filter_w *
 // in_channels) when the filter is dense and has one group of channels, else each tap on its own.
@@ -34,6 +35,7 @@ struct ConvLayout {
 
 inline constexpr ConvLayout kK4N16 = {16, 4, 1};
 inline constexpr ConvLayout kK16N4 = {4, 16, 8};
+inline constexpr ConvLayout kK16N4Pairs = {4, 16, 1};
 inline constexpr int32_t kBlockChannels = kK4N16.channels;
 
 struct ConvChannels {

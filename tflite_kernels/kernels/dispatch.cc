@@ -9,6 +9,7 @@
 #include "kernels/neon/kernels.h"
 #endif
 #include "kernels/op.h"
+#include "kernels/portable/kernels.h"
 #include "kernels/reference.h"
 
 namespace accq {
@@ -27,6 +28,11 @@ const std::vector<const Kernel*>& KernelTable() {
 #ifdef ACCQ_NEON
       &kNeonDot8,       // convolution, fully connected
       &kNeonDepthwise,  // as avx2_dw
+#endif
+#ifndef __aarch64__         // where every CPU has NEON
+      &kPortableDot8,       // as neon_dot8, where there are vectors
+      &kPortableInt32,      // the same; int32 sums
+      &kPortableDepthwise,  // as avx2_dw
 #endif
       &kReference,  // everything, everywhere
   };

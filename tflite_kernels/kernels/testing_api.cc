@@ -111,11 +111,12 @@ std::string LayoutSpills(const std::string& layout, const OpSpec& spec, int64_t*
       }
       AddFigures(schedule, figures);
     }
-  } else if (layout == "neon_dot8") {
+  } else if (layout == "neon_dot8" || layout == "portable_dot8") {
+    const ConvLayout& packed = layout == "neon_dot8" ? kK16N4 : kK16N4Pairs;
     Buffer<GroupPlace> places;
-    for (size_t b = 0; b < CountConvBlocks(spec, kK16N4.channels); ++b) {
-      const ConvChannels channels = ChannelsOfBlock(spec, b, kK16N4.channels);
-      if (!ConvGroups(spec, kK16N4, channels, &groups, &places) ||
+    for (size_t b = 0; b < CountConvBlocks(spec, packed.channels); ++b) {
+      const ConvChannels channels = ChannelsOfBlock(spec, b, packed.channels);
+      if (!ConvGroups(spec, packed, channels, &groups, &places) ||
           !schedule.Build(groups.data(), groups.size(), spec, Form::kStored)) {
         return "no memory";
       }
@@ -136,7 +137,8 @@ std::string LayoutSpills(const std::string& layout, const OpSpec& spec, int64_t*
       }
     }
   } else {
-    return "expected the layout avx2_k4n16, avx2_dw, neon_dot8 or neon_dw, came " + layout;
+    return "expected the layout avx2_k4n16, avx2_dw, neon_dot8, neon_dw or portable_dot8, came " +
+           layout;
   }
   return "";
 }
