@@ -26,8 +26,9 @@ def missing_tools() -> str | None:
     missing = []
     if not shutil.which("cmake"):
         missing.append("CMake (cmake)")
-    # With CXX set the choice is the user's, and CMake says what is wrong with it.
-    if "CXX" not in os.environ and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+    # With one of these the choice is the user's, and CMake says what is wrong with it.
+    chosen = {"CXX", "CMAKE_TOOLCHAIN_FILE"} & set(os.environ)
+    if not chosen and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         missing.append("a C++17 compiler (c++, g++ or clang++)")
     if not any(map(shutil.which, ("ninja", "make", "gmake"))):
         missing.append("ninja or make")

@@ -1,26 +1,29 @@
 """Runs every check of the project: python tests/run_all.py [--quick] [stage ...]
 
-Stages, in this order: lint, cpp, sanitizers, threads, aarch64, armv7, wheel, python. A stage that
-fails does not stop the others; the exit status is nonzero when any failed. Needs the `[test]`
-extra, CMake, a C++17 compiler and GoogleTest; everything is built in temporary folders. Where the
-tools of aarch64 or armv7 are missing it is skipped, with a message; with CI set it fails.
+Stages, in this order: lint, cpp, sanitizers, threads, aarch64, armv7, wheel, wheel_aarch64, python.
+A stage that fails does not stop the others; the exit status is nonzero when any failed. Needs the
+`[test]` extra, CMake, a C++17 compiler and GoogleTest; everything is built in temporary folders.
+Where the tools of a stage of ARM are missing it is skipped, with a message; with CI set it fails.
 """
 
 import argparse
+import contextlib
+import functools
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from emulated import sysroot
 from native_build import REPOSITORY, SOURCES, build, cache_folder, find
 
-PYTHON_SOURCES = ("keras_accq", "tests", "examples", "benchmarks", "setup.py")
+PYTHON_SOURCES = ("keras_accq", "tests", "examples", "benchmarks", "release", "setup.py")
 
 
 class StageFailed(RuntimeError):
@@ -136,28 +139,37 @@ def _emulated_ctest(folder: Path, core: str, *, every: int) -> None:
     run([*tests, *options], QEMU_CPU=core, ACCQ_EVERY=str(every))
 
 
-def _emulated(architecture: sysroot.Architecture, compiler: str, *, every: int) -> None:
-    """The C++ tests and whole interpreters on each of an architecture's cores."""
-    _require(compiler, f"g++-{compiler.removesuffix('-g++')}")
+def _sysroot(architecture: sysroot.Architecture) -> sysroot.Sysroot:
     try:
         kept = os.environ.get("ACCQ_SYSROOT")
-        root = sysroot.prepare(Path(kept) if kept else cache_folder(), architecture)
+        return sysroot.prepare(Path(kept) if kept else cache_folder(), architecture)
     except sysroot.Unavailable as error:
         raise _skipped(str(error)) from error
-    folder = _cross_build(architecture.name)
-    environment = {
-        "PYTHONPATH": str(REPOSITORY),
-        "ACCQ_DELEGATE": str(find(folder, "libaccq_delegate.so")),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
+
+
+@contextlib.contextmanager
+def _replay(root: sysroot.Sysroot, **environment: str) -> Iterator[Callable[[str], object]]:
+    """Gives what runs whole interpreters on a core, with the package of `environment`."""
     programs = REPOSITORY / "tests" / "emulated"
+    environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
     with tempfile.TemporaryDirectory(prefix="keras-accq-emulated-") as temporary:
         cases = str(Path(temporary) / "cases.npz")
         path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
         run([sys.executable, str(programs / "cases.py"), cases], PYTHONPATH=path)
+        replay = [str(programs / "replay.py"), cases]
+        yield lambda core: run(root.command(core, replay, environment))
+
+
+def _emulated(architecture: sysroot.Architecture, compiler: str, *, every: int) -> None:
+    """The C++ tests and whole interpreters on each of an architecture's cores."""
+    _require(compiler, f"g++-{compiler.removesuffix('-g++')}")
+    root = _sysroot(architecture)
+    folder = _cross_build(architecture.name)
+    delegate = str(find(folder, "libaccq_delegate.so"))
+    with _replay(root, PYTHONPATH=str(REPOSITORY), ACCQ_DELEGATE=delegate) as replay:
         for core in architecture.cores:
             _emulated_ctest(folder, core, every=every)
-            run(root.command(core, [str(programs / "replay.py"), cases], environment))
+            replay(core)
 
 
 def aarch64(_: bool) -> None:
@@ -174,26 +186,36 @@ def armv7(_: bool) -> None:
     _emulated(sysroot.ARMV7, "arm-linux-gnueabihf-g++", every=16)
 
 
+@functools.cache
+def _wheels() -> dict[str, Path]:
+    """The wheel of each machine, built by the one command that builds them for users."""
+    folder = cache_folder() / "wheels"
+    shutil.rmtree(folder, ignore_errors=True)
+    run([sys.executable, str(REPOSITORY / "release/wheels.py"), "--output", str(folder)])
+    return {path.stem.partition("manylinux_2_17_")[2]: path for path in folder.glob("*.whl")}
+
+
 def wheel(_: bool) -> None:
-    """Build the wheel, install it into an environment of its own, run the quick tests on it.
+    """Build the wheels, install this machine's into a new environment, run the quick tests on it.
 
     The tests are copied away from the sources, so that `import keras_accq` can only find the
     installed package. The new environment borrows this one's site-packages through a .pth file
     instead of downloading TensorFlow again; .pth files inside a borrowed folder are not read, so
     an editable keras_accq there stays out of sight.
     """
+    built = _wheels().get(platform.machine())
+    if built is None:
+        raise _skipped(f"there are no wheels for {platform.machine()}")
     testing = find(
         build("release", ["-DACCQ_BUILD_TESTS=ON"], ["accq_testing"]), "libaccq_testing.so"
     )
     with tempfile.TemporaryDirectory(prefix="keras-accq-wheel-test-") as temporary:
         folder = Path(temporary)
-        pip = [sys.executable, "-m", "pip", "--quiet"]
-        run([*pip, "wheel", "--no-deps", "--wheel-dir", temporary, str(REPOSITORY)])
-        (built,) = folder.glob("*.whl")
         venv.create(folder / "venv", symlinks=True)
         python = str(folder / "venv/bin/python")
         (site_packages,) = (folder / "venv").glob("lib/python*/site-packages")
-        run([*pip, "--python", python, "install", "--no-deps", str(built)])
+        install = [sys.executable, "-m", "pip", "--quiet", "--python", python, "install"]
+        run([*install, "--no-deps", str(built)])
         borrowed = [p for p in sys.path if p.endswith("site-packages")]
         (site_packages / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
 
@@ -217,6 +239,29 @@ def wheel(_: bool) -> None:
         )
 
 
+def wheel_aarch64(_: bool) -> None:
+    """Install the wheel with an emulated 64-bit ARM Python's own pip; run LiteRT with it there."""
+    import pip
+
+    root = _sysroot(sysroot.AARCH64)
+    built = _wheels()["aarch64"]
+    core = next(iter(sysroot.AARCH64.cores))
+    with tempfile.TemporaryDirectory(prefix="keras-accq-wheel-test-") as temporary:
+        folder = Path(temporary)
+        # pip alone: this Python's other packages are for this machine.
+        shutil.copytree(Path(pip.__file__).parent, folder / "tools/pip")
+        target = str(folder / "site")
+        install = ["-m", "pip", "--quiet", "--no-cache-dir", "--disable-pip-version-check"]
+        install += ["install", "--no-index", "--no-deps", "--target", target, str(built)]
+        run(root.command(core, install, {"PYTHONPATH": str(folder / "tools")}))
+        where = ["-P", "-c", "import keras_accq; print(keras_accq.delegate_path())"]
+        found = run(root.command(core, where, {"PYTHONPATH": target}))
+        if not found.startswith(target):
+            raise StageFailed(f"expected the delegate in {target}, it is {found}")
+        with _replay(root, PYTHONPATH=target) as replay:
+            replay(core)
+
+
 def python(quick: bool) -> str:
     """pytest over the source tree."""
     selection = ["-m", "not slow"] if quick else []
@@ -227,7 +272,7 @@ def python(quick: bool) -> str:
 
 STAGES: dict[str, Callable[[bool], str | None]] = {
     stage.__name__: stage
-    for stage in (lint, cpp, sanitizers, threads, aarch64, armv7, wheel, python)
+    for stage in (lint, cpp, sanitizers, threads, aarch64, armv7, wheel, wheel_aarch64, python)
 }
 
 

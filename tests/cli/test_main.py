@@ -215,6 +215,10 @@ def test_what_can_not_be_done_here(files, capsys, monkeypatch, delegate_library)
     monkeypatch.setenv("ACCQ_DELEGATE", str(files / "none.so"))
     assert run("bench", files / "builtin.tflite") == UNABLE
     assert "ACCQ_DELEGATE" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run("report", files / "builtin.tflite", files / "out.html") == UNABLE
+    assert "pip install 'keras-accq[report]'" in capsys.readouterr().err
+    assert not (files / "out.html").exists()
 
 
 def test_recipe(tmp_path, capsys):
