@@ -71,6 +71,7 @@ def quantized_model(path: Path) -> Any:
     """The Keras model of a file, loaded with our layers.
 
     Raises:
+        ImportError: Keras or TensorFlow is missing.
         InvalidFileError: Keras can not read it.
         OSError: It can not be opened.
     """
@@ -81,6 +82,11 @@ def quantized_model(path: Path) -> Any:
             from keras_accq.loading import load_model
 
             return load_model(path)
+    except ImportError as error:
+        raise ImportError(
+            f"{path} is read with Keras and TensorFlow, and one is missing ({error}): "
+            "pip install keras tensorflow"
+        ) from error
     except (TypeError, ValueError) as error:
         raise InvalidFileError(f"{path}: Keras can not load it: {error}") from error
 

@@ -219,6 +219,11 @@ def test_what_can_not_be_done_here(files, capsys, monkeypatch, delegate_library)
     assert run("report", files / "builtin.tflite", files / "out.html") == UNABLE
     assert "pip install 'keras-accq[report]'" in capsys.readouterr().err
     assert not (files / "out.html").exists()
+    (files / "q.keras").touch()
+    monkeypatch.delitem(sys.modules, "keras_accq.loading", raising=False)
+    monkeypatch.setitem(sys.modules, "keras", None)
+    assert run("inspect", files / "q.keras") == UNABLE
+    assert "pip install keras tensorflow" in capsys.readouterr().err
 
 
 def test_recipe(tmp_path, capsys):
