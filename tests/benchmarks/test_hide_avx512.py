@@ -49,3 +49,25 @@ def test_litert_asks_gets_the_reduced_answer_and_computes_the_same(tmp_path):
     assert done.returncode == -signal.SIGTRAP, done.stderr
     expected = tflite_models.run(model, inputs)[0]
     np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), expected)
+
+
+_CLAIM = """
+import sys
+import numpy as np
+sys.path[:0] = [{benchmarks!r}, {tests!r}]
+from hide_avx512 import hide_avx512
+hide_avx512()
+import keras_accq, tflite_models
+for outputs, inputs in ((10, 64), (512, 512), (3000, 3000)):
+    weights = np.random.default_rng(1).integers(-99, 99, (outputs, inputs))
+    model = tflite_models.fully_connected(weights, (1, inputs), output_scale=9.0)
+    print(keras_accq.Interpreter(model_content=model, claim="builtin").delegated_builtins)
+"""
+
+
+def test_what_pays_without_dot_products(delegate_library):
+    """Neither a dense layer that is over before its call nor one that waits for memory."""
+    code = _CLAIM.format(benchmarks=str(REPOSITORY / "benchmarks"), tests=str(REPOSITORY / "tests"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0", "1", "0"]

@@ -125,7 +125,7 @@ Figures Measure(const Kernel& kernel, const Layer& layer, Weights weights) {
     seconds.push_back(fewest);
   }
   const auto runs = static_cast<int64_t>(std::max(1.0, 3e-4 / fastest.int16));
-  for (double total = 0; total < 0.4;) {
+  for (double total = 0; total < 1.5;) {
     for (size_t i = 0; i < timed.size(); ++i) {
       const double round = timed[i]->Seconds(runs);
       *seconds[i] = std::min(*seconds[i], round / runs);

@@ -238,6 +238,19 @@ TEST_P(KernelTest, SaysSoWhenScratchWouldOverflow) {
   EXPECT_EQ(op->ScratchBytes({1, 3, INT32_MAX, 4}), SIZE_MAX);
 }
 
+// Strips of the input pass through scratch memory, never the whole of it, let alone its windows.
+TEST_P(KernelTest, ScratchDoesNotGrowWithTheImage) {
+  for (const OpKind kind : {OpKind::kConv2D, OpKind::kDepthwiseConv2D}) {
+    const Layer layer = {"tall", kind, {1, 8, 32, 64}, 64, 3, 3, 1, 1, 1, 1, true};
+    const Problem problem(layer, Weights::kUniform, Ranges()[0], kSeed);
+    if (!GetParam()->handles(problem.spec)) continue;
+    const auto op = Create(*GetParam(), problem.spec);
+    const size_t some = op->ScratchBytes({1, 1000, 32, 64});
+    EXPECT_LE(some, 400'000u);                                        // the input is 2 MB
+    EXPECT_LE(op->ScratchBytes({7, 9000, 32, 64}), some + some / 8);  // rows divide otherwise
+  }
+}
+
 // All but the reference, which would be compared with itself.
 std::vector<const Kernel*> FastKernels() {
   std::vector<const Kernel*> kernels = KernelTable();
