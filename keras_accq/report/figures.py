@@ -217,8 +217,9 @@ def work(layers: Sequence[LayerProfile]) -> Canvas:
     return canvas
 
 
-def times(rows: Sequence[Row]) -> Canvas:
-    """Per layer, the time in stock LiteRT and with our kernels."""
+def times(layers: Sequence[Row], whole: Row | None) -> Canvas:
+    """Per layer, the time in stock LiteRT and with our kernels, and its share of the layers'."""
+    rows = [*layers, *([] if whole is None else [whole])]
     canvas = Canvas(1.5 * len(rows))
     axes = canvas.axes
     places = np.arange(len(rows))
@@ -237,17 +238,22 @@ def times(rows: Sequence[Row]) -> Canvas:
             label=label,
         )
     most = max(max(row.stock_us, row.ours_us) for row in rows)
+    total = sum(row.stock_us for row in layers)
     for place, row in zip(places, rows, strict=True):
-        axes.text(
-            max(row.stock_us, row.ours_us) + most * 0.01,
-            place,
+        end = {"xy": (max(row.stock_us, row.ours_us), place), "textcoords": "offset points"}
+        axes.annotate(
             f"{row.ratio:.2f}x",
+            **end,
+            xytext=(5, 0),
             va="center",
             fontsize=9,
             fontweight="bold" if row.ratio >= 1 else "normal",
             color=_BLACK if row.ratio >= 1 else _GREY,
         )
-    axes.set_xlim(0, most * 1.1)
+        if row is not whole:
+            share = f"{100 * row.stock_us / total:.0f} %"
+            axes.annotate(share, **end, xytext=(40, 0), va="center", fontsize=8, color=_GREY)
+    axes.set_xlim(0, most * 1.16)
     axes.set_xlabel("µs for one inference, median")
     canvas.names([row.name for row in rows])
     canvas.legend()
