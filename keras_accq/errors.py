@@ -25,6 +25,10 @@ class DelegateError(AccqError, RuntimeError):
     """The delegate library is missing, could not be loaded, or refused a model."""
 
 
+class MismatchError(AccqError, RuntimeError):
+    """The delegate's outputs differ from stock LiteRT's, which is a defect; the text says where."""
+
+
 class SearchInterrupted(AccqError, RuntimeError):
     """The executor of a search failed; the text says how to go on."""
 

@@ -19,7 +19,7 @@ import numpy as np
 from keras_accq.bench.alternate import medians
 from keras_accq.bench.cut import cut_out, cut_out_dot_product
 from keras_accq.certificate import short_name
-from keras_accq.errors import InvalidFileError, UnsupportedModelError
+from keras_accq.errors import InvalidFileError, MismatchError, UnsupportedModelError
 from keras_accq.strict_json import decode, parse
 from keras_accq.tflite.ops import QuantizedOp, quantized_ops
 from keras_accq.tflite.profile import macs
@@ -151,7 +151,8 @@ def measure(
     Raises:
         DelegateError: The delegate is missing, or refuses the kernel.
         InvalidFileError: Not a sound `.tflite` file.
-        RuntimeError: LiteRT can not run the file, or outputs differ.
+        MismatchError: Outputs differ.
+        RuntimeError: LiteRT can not run the file.
         UnsupportedModelError: No layer of the file can be measured.
         ValueError: `samples` or `threads` below 1.
     """
@@ -179,7 +180,7 @@ def measure(
     convolutions = [row for row, op in zip(layers, taken, strict=True) if op.kind == "conv2d"]
     if len(convolutions) not in (0, len(layers)):
         totals.insert(0, total("convolutions", convolutions))
-    times, _ = timer.compare(stock, custom, (-128, 127))
+    times, _ = timer.compare("whole model", stock, custom, (-128, 127))
     claiming = Interpreter(model_content=stock, claim="builtin")
     return Bench(
         layers=tuple(layers),
@@ -228,7 +229,7 @@ class _Timer:
     def layer(self, custom: bytes, op: QuantizedOp) -> Row:
         ours = cut_out(custom, op.index)
         stock = cut_out_dot_product(rewrite(ours, ops="builtin").model)
-        times, report = self.compare(stock, ours, (op.in_min, op.in_max))
+        times, report = self.compare(op.name, stock, ours, (op.in_min, op.in_max))
         k = op.weights().shape[1]
         model = load(custom)
         shapes = [model.subgraphs[0].tensors[t].shape for t in (op.input, op.output)]
@@ -243,7 +244,7 @@ class _Timer:
         )
 
     def compare(
-        self, stock: bytes, ours: bytes, limits: tuple[int, int]
+        self, name: str, stock: bytes, ours: bytes, limits: tuple[int, int]
     ) -> tuple[list[float], dict[str, Any]]:
         """Median microseconds of both files, and the delegate's report on the first op of ours."""
         from ai_edge_litert.interpreter import Interpreter as Stock
@@ -264,7 +265,10 @@ class _Timer:
         for index in range(len(delegated.get_output_details())):
             a, b = (i.get_tensor(i.get_output_details()[index]["index"]) for i in interpreters)
             if not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
-                raise RuntimeError(f"{np.sum(a != b)} outputs differ from stock LiteRT's")
+                raise MismatchError(
+                    f"{name}: {np.sum(a != b)} of {a.size} outputs of kernel {first['kernel']} "
+                    "differ from stock LiteRT's: please report it, with the file"
+                )
         seconds = self._summarize(runs, samples=self._samples)
         return [1e6 * each for each in seconds], first
 

@@ -17,7 +17,7 @@ from absl.flags import argparse_flags
 from keras_accq import __version__
 from keras_accq.cli import bench, inspect, recipe, report, rewrite, simulate, verify
 from keras_accq.cli.common import CHECK_FAILED, FILE, OK, UNABLE, USAGE, Command, UsageError
-from keras_accq.errors import AccqError, BudgetError, InvalidFileError
+from keras_accq.errors import AccqError, BudgetError, InvalidFileError, MismatchError
 
 _COMMANDS: tuple[Command, ...] = (inspect, rewrite, verify, simulate, bench, report, recipe)
 
@@ -35,7 +35,7 @@ Start with a file:
 _EPILOG = f"""\
 exit status:
   {OK}  done, and everything that was asked holds
-  {CHECK_FAILED}  a check failed: a claim does not hold, an output overflowed, recipes differ
+  {CHECK_FAILED}  a check failed: a claim does not hold, sums overflowed, outputs or recipes differ
   {USAGE}  the command line is wrong
   {FILE}  a file can not be read or written, or is damaged, or of a newer version
   {UNABLE}  it can not be done here: the delegate or an optional package is missing, or keras-accq
@@ -80,7 +80,7 @@ def main(arguments: argparse.Namespace) -> int:
         return 128 + signal.SIGINT
     except UsageError as error:
         return _fail(arguments, error, USAGE)
-    except BudgetError as error:
+    except (BudgetError, MismatchError) as error:
         return _fail(arguments, error, CHECK_FAILED)
     except (InvalidFileError, OSError) as error:
         return _fail(arguments, error, FILE)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -6,7 +7,10 @@ import tflite_models as models
 
 from keras_accq.bench.cut import cut_out
 from keras_accq.bench.measure import Bench, measure, table
+from keras_accq.errors import MismatchError
+from keras_accq.tflite.ops import quantized_ops
 from keras_accq.tflite.reader import load
+from keras_accq.tflite.rewrite import rewrite
 
 RNG = np.random.default_rng(0)
 RESIDUAL = models.residual(RNG, size=6, channels=8)
@@ -44,6 +48,22 @@ def test_a_transposed_convolution_and_a_named_kernel(delegate_library):
     (row,) = bench.layers
     assert row.kernel == "reference"
     assert row.macs == 5 * 5 * 2 * 2 * 3 * 4  # no zeros between the inputs are multiplied
+
+
+def test_outputs_that_differ(delegate_library, monkeypatch):
+    def broken(data, **options):
+        report = rewrite(data, **options)
+        if options:  # the stock form
+            tensor = quantized_ops(load(report.model))[0].weights()
+            one = np.array(tensor).tobytes()
+            other = bytes([one[0] ^ 64]) + one[1:]
+            assert report.model.count(one) == 1
+            report = dataclasses.replace(report, model=report.model.replace(one, other))
+        return report
+
+    monkeypatch.setattr("keras_accq.bench.measure.rewrite", broken)
+    with pytest.raises(MismatchError, match=r"^first: [0-9]+ of 288 outputs of kernel reference"):
+        measure(RESIDUAL, samples=1, kernel="reference")
 
 
 def test_nothing_to_measure():
