@@ -8,6 +8,7 @@ keep what its name promises to pip, and export the two functions of an external 
 """
 
 import argparse
+import importlib.util
 import io
 import json
 import os
@@ -25,24 +26,18 @@ PLATFORM = f"manylinux_{GLIBC[0]}_{GLIBC[1]}"
 LIBRARY = "keras_accq/lib/libaccq_delegate.so"
 _TOOLCHAIN = REPOSITORY / "tflite_kernels" / "cmake" / "manylinux.cmake"
 _EXPORTS = {"tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate"}
+_NEEDED = ("auditwheel", "elftools", "ziglang")
 _ELF_MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}
-
-
-def zig() -> Path:
-    """Zig's program, of the package ziglang."""
-    try:
-        import ziglang
-    except ImportError:
-        sys.exit("ziglang is not installed: pip install 'keras-accq[wheels]'")
-    return Path(ziglang.__file__).with_name("zig")
 
 
 def build(machine: str, folder: Path) -> Path:
     """Builds one wheel into `folder`, which holds no other."""
+    import ziglang
+
     environment = {
         **os.environ,
         "CMAKE_TOOLCHAIN_FILE": str(_TOOLCHAIN),
-        "ACCQ_ZIG": str(zig()),
+        "ACCQ_ZIG": str(Path(ziglang.__file__).with_name("zig")),
         "ACCQ_MACHINE": machine,
     }
     pip = [sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "--wheel-dir", str(folder)]
@@ -108,6 +103,9 @@ def main() -> int:
     for machine in arguments.machines:
         if machine not in MACHINES:
             parser.error(f"expected machines out of {', '.join(MACHINES)}; received: {machine}")
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        parser.error(f"{', '.join(missing)} not installed: pip install '.[wheels]'")
     arguments.output.mkdir(parents=True, exist_ok=True)
     status = 0
     for machine in arguments.machines or MACHINES:
