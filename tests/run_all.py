@@ -23,7 +23,15 @@ from pathlib import Path
 from emulated import sysroot
 from native_build import REPOSITORY, SOURCES, build, cache_folder, find
 
-PYTHON_SOURCES = ("keras_accq", "tests", "examples", "benchmarks", "release", "setup.py")
+PYTHON_SOURCES = (
+    "keras_accq",
+    "tests",
+    "examples",
+    "benchmarks",
+    "docs/site",
+    "release",
+    "setup.py",
+)
 
 
 class StageFailed(RuntimeError):
