@@ -230,7 +230,8 @@ def figure(
         text = f"{row.name}: {row.time:.1f} µs{scored}"
         rights.text(0, place - 0.32, text, va="bottom", fontsize=8.5)
     rights.set_yticks([])
-    rights.set_ylim(len(timed) - 0.5, -0.75)
+    # Bars of half an inch a row, from the top, however many layers the left has.
+    rights.set_ylim(max(len(timed) - 0.5, (height - 1.5) / 0.5 - 0.75), -0.75)
     rights.set_title("µs for one sample on one thread of this machine", fontsize=9)
     drawn.savefig(path, dpi=150)
     print(f"\nfigure: {path}")

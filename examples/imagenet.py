@@ -57,6 +57,17 @@ def images(folder: Path | None, count: int, size: int, seed: int) -> tuple[np.nd
     return np.concatenate(x)[:count], np.concatenate(y)[:count]
 
 
+def settle(model: keras.Model, x: np.ndarray) -> None:
+    """Gives random weights the BatchNormalization statistics of some images.
+
+    Without, random layers shrink their values tenfold each, to nothing after a few dozen.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(x, training=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--model", choices=NETWORKS, default="MobileNetV2")
@@ -80,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     x, y = images(options.data, count, options.size, options.seed)
     x = module.preprocess_input(x)
     calibration, x_test = x[: options.calibration], x[options.calibration :]
+    if options.weights is None:
+        settle(model, calibration)
     expected = model.predict(x_test, verbose=0).argmax(axis=1)
     y_test = expected if options.data is None else y[options.calibration :]
 
@@ -107,7 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.data is None:
         print("\nThe images were noise: the column says how often files and float network agree.")
     if options.figure:
-        title = f"{options.model}, {options.size}x{options.size}, P = {options.acc_bits}, {heading}"
+        weights = options.weights or "random weights"
+        title = f"{options.model}, {weights}, {options.size}x{options.size}, P = {options.acc_bits}"
         common.figure(options.figure, title, certificate.ops, rows)
 
 

@@ -239,8 +239,11 @@ def fits(
     """Whether each channel fits an accumulator of `acc_bits`: bool [channels].
 
     Args:
-        q, a, b, partition: As for `worst_case`.
+        q: Integer weights [channels, K], K in file order.
+        a: Smallest stored input.
+        b: Largest stored input. The range is widened to hold 0.
         acc_bits: P, 2..32.
+        partition: Sums do not cross its cells; the worst cell counts.
 
     Raises: as worst_case.
     """
@@ -270,7 +273,10 @@ def least_acc_bits(q: ArrayLike, a: int, b: int, partition: Partition = ALL) -> 
     """The narrowest accumulator that each channel fits: int64 [channels], at least 2.
 
     Args:
-        q, a, b, partition: As for `worst_case`.
+        q: Integer weights [channels, K], K in file order.
+        a: Smallest stored input.
+        b: Largest stored input. The range is widened to hold 0.
+        partition: Sums do not cross its cells; the worst cell counts.
 
     Raises: as worst_case.
     """
@@ -285,7 +291,9 @@ def largest_safe_tile(q: ArrayLike, a: int, b: int, acc_bits: int) -> IntArray:
     need not fit, unless it divides it: its runs are cut elsewhere.
 
     Args:
-        q, a, b: As for `worst_case`.
+        q: Integer weights [channels, K], K in file order.
+        a: Smallest stored input.
+        b: Largest stored input. The range is widened to hold 0.
         acc_bits: P, 2..32.
 
     Raises: as worst_case, and as check_acc_bits.
