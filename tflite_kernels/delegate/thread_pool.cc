@@ -1,6 +1,7 @@
 #include "delegate/thread_pool.h"
 
 #include <csignal>
+#include <thread>
 
 namespace accq {
 namespace {
@@ -16,6 +17,24 @@ void Pause() {
   asm volatile("yield");
 #endif
 }
+
+// Callers of Run at this moment, of all pools of the process.
+std::atomic<int> callers{0};
+
+class Caller {
+ public:
+  Caller() : others_(callers++) {}
+  ~Caller() { --callers; }
+
+  // Whether the processor has room for `parts` threads of each caller.
+  bool HasRoomFor(int parts) const {
+    static const int processors = static_cast<int>(std::thread::hardware_concurrency());
+    return others_ == 0 || (others_ + 1) * parts <= processors;
+  }
+
+ private:
+  const int others_;
+};
 
 template <typename Condition>
 void WaitAMoment(const Condition& condition) {
@@ -55,8 +74,9 @@ int ThreadPool::helpers() {
 }
 
 void ThreadPool::Run(int parts, Work work, void* context) {
+  const Caller caller;
   std::unique_lock<std::mutex> busy(busy_, std::defer_lock);
-  if (parts <= 1 || !busy.try_lock()) {
+  if (parts <= 1 || !caller.HasRoomFor(parts) || !busy.try_lock()) {
     for (int part = 0; part < parts; ++part) work(context, part);
     return;
   }

@@ -76,6 +76,39 @@ TEST(ThreadPool, ThreadsThatCallAtOnceDoNotWaitForEachOther) {
   EXPECT_TRUE(tally.EachIs(400));
 }
 
+// Interpreters with a delegate each, in several threads.
+TEST(ThreadPool, CallersOfOtherPoolsDoNotCrowdTheProcessor) {
+  struct Inner {
+    ThreadPool pool;
+    int parts = 0, elsewhere = 0;
+    std::thread::id caller;
+  } inner;
+  inner.parts = static_cast<int>(std::thread::hardware_concurrency()) + 1;
+  inner.pool.Grow(inner.parts);
+  ThreadPool outer;
+  outer.Grow(2);
+  outer.Run(
+      1,
+      [](void* context, int) {
+        Inner& inner = *static_cast<Inner*>(context);
+        std::thread other([&] {
+          inner.caller = std::this_thread::get_id();
+          for (int i = 0; i < 50; ++i) {
+            inner.pool.Run(
+                inner.parts,
+                [](void* context, int) {
+                  Inner& inner = *static_cast<Inner*>(context);
+                  if (std::this_thread::get_id() != inner.caller) ++inner.elsewhere;
+                },
+                &inner);
+          }
+        });
+        other.join();
+      },
+      &inner);
+  EXPECT_EQ(inner.elsewhere, 0);
+}
+
 TEST(ThreadPool, EndsWithoutWork) {
   ThreadPool never_grown;
   ThreadPool pool;
