@@ -23,15 +23,7 @@ from pathlib import Path
 from emulated import sysroot
 from native_build import REPOSITORY, SOURCES, build, cache_folder, find
 
-PYTHON_SOURCES = (
-    "keras_accq",
-    "tests",
-    "examples",
-    "benchmarks",
-    "docs/site",
-    "release",
-    "setup.py",
-)
+PYTHON_SOURCES = ("keras_accq", "tests", "examples", "benchmarks", "release", "setup.py")
 
 
 class StageFailed(RuntimeError):
@@ -141,9 +133,9 @@ def _cross_build(name: str) -> Path:
     return build(name, [*tests, f"-DCMAKE_TOOLCHAIN_FILE={toolchain}"])
 
 
-def _emulated_ctest(folder: Path, core: str, *, every: int) -> None:
+def _emulated_ctest(folder: Path, core: str, tests_like: str, *, every: int) -> None:
     tests = ["ctest", "--test-dir", str(folder), "--parallel", "2", "--progress"]
-    options = ["--output-on-failure", "--no-tests=error"]
+    options = ["--output-on-failure", "--no-tests=error", "-R", tests_like]
     run([*tests, *options], QEMU_CPU=core, ACCQ_EVERY=str(every))
 
 
@@ -165,7 +157,8 @@ def _replay(root: sysroot.Sysroot, **environment: str) -> Iterator[Callable[[str
         path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
         run([sys.executable, str(programs / "cases.py"), cases], PYTHONPATH=path)
         replay = [str(programs / "replay.py"), cases]
-        yield lambda core: run(root.command(core, replay, environment))
+        cores = root.architecture.cores
+        yield lambda name: run(root.command(name, [*replay, *cores[name].kernels], environment))
 
 
 def _emulated(architecture: sysroot.Architecture, compiler: str, *, every: int) -> None:
@@ -175,9 +168,9 @@ def _emulated(architecture: sysroot.Architecture, compiler: str, *, every: int) 
     folder = _cross_build(architecture.name)
     delegate = str(find(folder, "libaccq_delegate.so"))
     with _replay(root, PYTHONPATH=str(REPOSITORY), ACCQ_DELEGATE=delegate) as replay:
-        for core in architecture.cores:
-            _emulated_ctest(folder, core, every=every)
-            replay(core)
+        for name, core in architecture.cores.items():
+            _emulated_ctest(folder, core.emulated or name, core.tests, every=every)
+            replay(name)
 
 
 def aarch64(_: bool) -> None:

@@ -1,11 +1,11 @@
 """Runs the files of `cases.py` here and compares the outputs, byte for byte.
 
-    python tests/emulated/replay.py CASES.npz
+    python tests/emulated/replay.py CASES.npz KERNEL ...
 
 Each file runs in the stock runtime, and with our operators by the kernels chosen for this CPU and
 by the reference, in one thread and in two. Prints which kernels ran; the exit status is 1 after any
-difference. The runtime's own outputs may be a step away where it is `tflite_runtime`, which is
-older than LiteRT 2 and rounds otherwise; ours may not.
+difference, and when a KERNEL did not run. The runtime's own outputs may be a step away where it is
+`tflite_runtime`, which is older than LiteRT 2 and rounds otherwise; ours may not.
 """
 
 import collections
@@ -74,6 +74,9 @@ def main() -> int:
         kernels = collections.Counter(line["kernel"] for line in lines)
     listed = ", ".join(f"{kernel} {count}" for kernel, count in sorted(kernels.items()))
     print(f"{len(cases)} files, layers by kernel: {listed}; {failures} failures")
+    for kernel in set(sys.argv[2:]) - set(kernels):
+        print(f"no layer was run by {kernel}, which is the one for this CPU")
+        failures += 1
     if _STEPS:
         print(f"{_STOCK}'s own layers: {steps_off} outputs are a step away from LiteRT 2's")
     return int(failures > 0)

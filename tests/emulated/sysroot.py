@@ -24,10 +24,22 @@ class Unavailable(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Core:
-    """What the runtime believes to run on: it takes `/proc/cpuinfo`'s word, not the emulator's."""
+    """What the runtime believes to run on: it takes `/proc/cpuinfo`'s word, not the emulator's.
 
-    part: int  # ARM's number of the core
+    Attributes:
+        part: ARM's number of the core.
+        features: As `/proc/cpuinfo` has them.
+        kernels: Those of ours that must run there.
+        tests: Which C++ tests to run there, a regular expression: those of kernels that no core
+            before it has.
+        emulated: The emulator's name of the core, where that is not the one used here.
+    """
+
+    part: int
     features: str
+    kernels: tuple[str, ...]
+    tests: str
+    emulated: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +55,7 @@ class Architecture:
         platforms: Tags of those wheels.
         libraries: Folders below the root, besides the linker's own, with libraries in them.
         version: Of the architecture, as `/proc/cpuinfo` has it.
-        cores: By the name that the emulator gives them.
+        cores: By name.
     """
 
     name: str
@@ -67,6 +79,8 @@ def _as_here(*names: str) -> dict[str, str]:
 
 
 _ARMV8 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
+_ARMV82 = f"{_ARMV8} atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp"
+_INT16 = ("neon_dot8", "neon_dw")
 AARCH64 = Architecture(
     name="aarch64",
     debian="arm64",
@@ -77,9 +91,17 @@ AARCH64 = Architecture(
     libraries=(),
     version=8,
     cores={
-        "cortex-a53": Core(0xD03, _ARMV8),
-        "cortex-a72": Core(0xD08, _ARMV8),
-        "cortex-a76": Core(0xD0B, f"{_ARMV8} atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp"),
+        "cortex-a53": Core(0xD03, _ARMV8, _INT16, "."),
+        "cortex-a72": Core(0xD08, _ARMV8, _INT16, "Cpu|Dispatch"),
+        "cortex-a76": Core(0xD0B, _ARMV82, ("neon_sdot", "neon_dw"), "sdot|Dispatch"),
+        # The emulator's most capable core, without the vectors of any length that LiteRT would use.
+        "neoverse-v1": Core(
+            0xD40,
+            f"{_ARMV82} i8mm",
+            ("neon_smmla", "neon_dw"),
+            "smmla|Dispatch",
+            emulated="max,sve=off,sme=off",
+        ),
     },
 )
 
@@ -97,7 +119,10 @@ ARMV7 = Architecture(
     version=7,
     cores={
         "cortex-a7": Core(
-            0xC07, "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae"
+            0xC07,
+            "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae",
+            _INT16,
+            "",
         )
     },
 )
@@ -135,7 +160,8 @@ class Sysroot:
             settings["LD_LIBRARY_PATH"] = ":".join(folders)
         variables = [part for item in settings.items() for part in ("-E", "=".join(item))]
         root = self.folder / "cores" / core
-        start = [self.architecture.emulator, "-cpu", core, "-L", str(root)]
+        emulated = self.architecture.cores[core].emulated or core
+        start = [self.architecture.emulator, "-cpu", emulated, "-L", str(root)]
         return [*start, *qemu, *variables, str(python), *arguments]
 
 

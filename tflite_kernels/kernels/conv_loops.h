@@ -61,6 +61,9 @@ struct ConvLoops {
   // From this mean length of a segment on, int16 sums get the registers: each spill then loads,
   // adds and stores int32 sums, which the steps between must outweigh.
   size_t long_segment = 6;
+  // Where a weight stands in a step, of a channel of the block and a byte; null: in the order of
+  // groups, channels and bytes. For dot products.
+  int32_t (*place)(int32_t channel, int32_t byte) = nullptr;
 };
 
 }  // namespace accq

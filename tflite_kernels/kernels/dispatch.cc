@@ -5,6 +5,9 @@
 #ifdef ACCQ_VNNI
 #include "kernels/vnni/kernels.h"
 #endif
+#ifdef ACCQ_AARCH64
+#include "kernels/aarch64/kernels.h"
+#endif
 #ifdef ACCQ_NEON
 #include "kernels/neon/kernels.h"
 #endif
@@ -25,8 +28,12 @@ const std::vector<const Kernel*>& KernelTable() {
       &kAvx2Depthwise,  // depthwise convolution, multiplier 1
       &kSse41K4N16,     // as avx2_k4n16
 #endif
+#ifdef ACCQ_AARCH64
+      &kNeonSmmla,  // as avx512vnni_k4n32, with int32 sums
+      &kNeonSdot,   // the same
+#endif
 #ifdef ACCQ_NEON
-      &kNeonDot8,       // convolution, fully connected
+      &kNeonDot8,       // as avx2_k4n16
       &kNeonDepthwise,  // as avx2_dw
 #endif
 #ifndef __aarch64__         // where every CPU has NEON

@@ -47,13 +47,13 @@ struct PackedConv::Block {
  private:
   bool PackInt16(const OpSpec& spec, const ConvLoops& loops);
   bool BuildSchedule(const OpSpec& spec, const ConvLayout& layout, const Buffer<Group>& groups);
-  bool PackDots(const OpSpec& spec, const ConvLayout& layout);
+  bool PackDots(const OpSpec& spec, const ConvLoops& loops);
 };
 
 bool PackedConv::Block::Init(const OpSpec& spec, const ConvLoops& loops, size_t index) {
   channels = ChannelsOfBlock(spec, index, loops.block_channels);
   if (loops.stored) form = Form::kStored;
-  if (!(loops.dots ? PackDots(spec, loops.layout) : PackInt16(spec, loops)) ||
+  if (!(loops.dots ? PackDots(spec, loops) : PackInt16(spec, loops)) ||
       !columns.Allocate(places.size() + 1)) {
     return false;
   }
@@ -98,18 +98,31 @@ bool PackedConv::Block::BuildSchedule(const OpSpec& spec, const ConvLayout& layo
   return true;
 }
 
-bool PackedConv::Block::PackDots(const OpSpec& spec, const ConvLayout& layout) {
-  const int32_t width = (channels.count + layout.channels - 1) / layout.channels;
-  for (int32_t i = 0; i < width; ++i) {
+bool PackedConv::Block::PackDots(const OpSpec& spec, const ConvLoops& loops) {
+  const ConvLayout& layout = loops.layout;
+  const auto place = [&](int32_t channel, int32_t byte) {
+    return loops.place != nullptr ? loops.place(channel, byte) : channel * layout.bytes + byte;
+  };
+  // A step always has all of the groups that `place` knows of.
+  const int32_t all = loops.place != nullptr ? loops.block_channels : channels.count;
+  const int32_t width = (all + layout.channels - 1) / layout.channels;
+  for (int32_t first = 0; first < channels.count; first += layout.channels) {
     ConvChannels part = channels;
-    part.first += i * layout.channels;
-    part.count = std::min(layout.channels, channels.count - i * layout.channels);
+    part.first += first;
+    part.count = std::min(layout.channels, channels.count - first);
     Buffer<Group> groups;
     if (!ConvGroups(spec, layout, part, &groups, &places) ||
-        (i == 0 && !reordered.Allocate(groups.size() * width))) {
+        (first == 0 && !reordered.Allocate(groups.size() * width))) {
       return false;
     }
-    for (size_t g = 0; g < groups.size(); ++g) reordered[g * width + i] = groups[g];
+    for (size_t g = 0; g < groups.size(); ++g) {
+      auto* const step = reinterpret_cast<int8_t*>(reordered.data() + g * width);
+      for (int32_t i = 0; i < part.count * layout.bytes; ++i) {
+        const int32_t channel = i / layout.bytes, byte = i % layout.bytes;
+        step[place(first + channel, byte)] =
+            groups[g].weights[channel * layout.bytes + layout.PlaceOf(byte)];
+      }
+    }
   }
   return true;
 }

@@ -17,6 +17,7 @@
 #include <cstring>
 #include <iterator>
 
+#include "kernels/aarch64/assembly.h"
 #include "kernels/conv_loops.h"
 #include "kernels/neon/requantize.h"
 
@@ -27,9 +28,6 @@ static_assert(sizeof(Group) == 64 && sizeof(Segments) == 8, "the assembly below 
 
 // clang-format off
 
-// Only for tiles of more than `p` pixels.
-#define PIXEL(p, text) ".if %c[pixels] > " #p "\n" text ".endif\n"
-
 // The products of pixel p's bytes 0-7, in register x, with those of two channels, in registers v and
 // w, to sums a and b; and of bytes 8-15.
 #define LOW(multiply, p, a, b, x, v, w)                         \
@@ -38,7 +36,6 @@ static_assert(sizeof(Group) == 64 && sizeof(Segments) == 8, "the assembly below 
 #define HIGH(p, a, b, x, v, w)                                  \
   PIXEL(p, "smlal2 v" #a ".8h, v" #x ".16b, v" #v ".16b\n"      \
            "smlal2 v" #b ".8h, v" #x ".16b, v" #w ".16b\n")
-#define OPERANDS(p, x, offset) PIXEL(p, "ldr q" #x ", [%[p" #p "], " offset "]\n")
 #define WEIGHTS(v, w, place) "ldp q" #v ", q" #w ", [%[weights], #" #place "]\n"
 
 // Long: sums of pixel p and channel c in v(8 + 4 * p + c), weights of the channels in v0-v3,
@@ -104,11 +101,6 @@ static_assert(sizeof(Group) == 64 && sizeof(Segments) == 8, "the assembly below 
   PIXEL(3, two(20, 21, 192) two(22, 23, 224))                   \
   PIXEL(4, two(24, 25, 256) two(26, 27, 288))                   \
   PIXEL(5, two(28, 29, 320) two(30, 31, 352))
-
-#define EVERY_VECTOR                                                                             \
-  "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", \
-  "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27",     \
-  "v28", "v29", "v30", "v31"
 
 // One segment of `length` steps.
 template <int kPixels>
@@ -351,10 +343,7 @@ template <int kPixels>
 class Tile {
  public:
   Tile(const ConvBlock& block, const ConvTile& tile) : block_(block), tile_(tile) {
-    for (int i = 0; i < kMostPixels; ++i) {  // those that are not used stand for the first
-      operands_[i] =
-          reinterpret_cast<const int8_t*>(tile.operands) + tile.pixels[i < kPixels ? i : 0];
-    }
+    FindOperands(tile, kPixels, operands_);
   }
 
   void AddLong() {

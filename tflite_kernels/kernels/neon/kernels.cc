@@ -6,7 +6,9 @@
 #include "kernels/neon/dot8_tile.h"
 #include "kernels/neon/map_operands.h"
 
-#if !defined(__aarch64__) && defined(__linux__)
+#if defined(__aarch64__)
+#include "kernels/aarch64/cpu.h"
+#elif defined(__linux__)
 #include <sys/auxv.h>
 #endif
 
@@ -26,11 +28,21 @@ bool CpuHasNeon() {
 #endif
 }
 
+// On in-order cores every instruction costs, and LiteRT's kernels take twice as many. Out-of-order
+// ones like Cortex-A72 multiply no faster than it widens, and dot products make both idle.
+bool Pays(const OpSpec&) {
+#if defined(__aarch64__)
+  return Cpu().in_order && !Cpu().dot_products;
+#else
+  return false;  // not known
+#endif
+}
+
 // A step of four pixels that keeps int16 sums in registers loads 8 vectors instead of 12, and a
 // spill then loads and stores 16.
 constexpr ConvLoops kDot8Loops = {
-    "neon_dot8",        /*dots=*/false, kK16N4.channels, MapOperandsNeon,
-    Dot8TilePixels,     FindDot8Tile,   kK16N4,          /*stored=*/true,
+    "neon_dot8",         /*dots=*/false, kK16N4.channels, MapOperandsNeon,
+    Dot8TilePixels,      FindDot8Tile,   kK16N4,          /*stored=*/true,
     /*long_segment=*/10,
 };
 
@@ -50,6 +62,7 @@ const Kernel kNeonDot8 = {
     CpuHasNeon,
     IsConv,
     [](const OpSpec& spec, std::string* error) { return CreateConv(spec, kDot8Loops, error); },
+    Pays,
 };
 
 const Kernel kNeonDepthwise = {
@@ -59,6 +72,7 @@ const Kernel kNeonDepthwise = {
     [](const OpSpec& spec, std::string* error) {
       return CreateDepthwise(spec, kDepthwiseLoops, error);
     },
+    Pays,
 };
 
 }  // namespace accq

@@ -1,5 +1,6 @@
 #pragma once
 #include <sys/types.h>
+#define O_RDONLY 0
 #define O_WRONLY 1
 #define O_CREAT 0100
 #define O_APPEND 02000

@@ -1,0 +1,43 @@
+#include "kernels/aarch64/kernels.h"
+
+#include "kernels/aarch64/cpu.h"
+#include "kernels/aarch64/dot_outputs.h"
+#include "kernels/aarch64/sdot_tile.h"
+#include "kernels/aarch64/smmla_tile.h"
+#include "kernels/conv_op.h"
+#include "kernels/neon/map_operands.h"
+
+namespace accq {
+namespace {
+
+constexpr ConvLoops kSdotLoops = {
+    "neon_sdot",        /*dots=*/true, kDotChannels, MapOperandsNeon,
+    SdotTilePixels,     FindSdotTile,  kK16N4,       /*stored=*/true,
+    /*long_segment=*/0, SdotPlace,
+};
+
+constexpr ConvLoops kSmmlaLoops = {
+    "neon_smmla",       /*dots=*/true, kDotChannels, MapOperandsNeon,
+    SmmlaTilePixels,    FindSmmlaTile, kK16N4,       /*stored=*/true,
+    /*long_segment=*/0, SmmlaPlace,
+};
+
+}  // namespace
+
+// Neither says that it pays: where these instructions are, LiteRT uses them too.
+
+const Kernel kNeonSdot = {
+    kSdotLoops.kernel,
+    CpuHasSdot,
+    IsConv,
+    [](const OpSpec& spec, std::string* error) { return CreateConv(spec, kSdotLoops, error); },
+};
+
+const Kernel kNeonSmmla = {
+    kSmmlaLoops.kernel,
+    CpuHasSmmla,
+    IsConv,
+    [](const OpSpec& spec, std::string* error) { return CreateConv(spec, kSmmlaLoops, error); },
+};
+
+}  // namespace accq
