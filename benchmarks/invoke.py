@@ -1,8 +1,12 @@
-"""Runs a `.tflite` file some number of times on random inputs, for instructions.py.
+"""Runs `.tflite` files on random inputs, each between two calls of getppid, for instructions.py.
 
-python benchmarks/invoke.py MODEL stock|chosen|KERNEL COUNT REPORT
+    python benchmarks/invoke.py REPORT MODEL KERNEL [MODEL KERNEL ...]
+
+KERNEL is "stock", "chosen" or the name of one of ours. Each has run once before, so that what is
+done only the first time does not count.
 """
 
+import os
 import sys
 
 import numpy as np
@@ -11,8 +15,8 @@ from keras_accq import Interpreter
 from keras_accq.runtime import litert
 
 
-def main() -> None:
-    path, kernel, count, report = sys.argv[1:]
+def prepared(path: str, kernel: str, report: str):
+    """An interpreter of the file that has run."""
     if kernel == "stock":
         interpreter = litert.Interpreter(model_path=path, num_threads=1)
     else:
@@ -23,8 +27,17 @@ def main() -> None:
     for detail in interpreter.get_input_details():
         value = rng.integers(-128, 128, detail["shape"]).astype(detail["dtype"])
         interpreter.set_tensor(detail["index"], value)
-    for _ in range(int(count)):
+    interpreter.invoke()
+    return interpreter
+
+
+def main() -> None:
+    report, *jobs = sys.argv[1:]
+    for path, kernel in zip(jobs[::2], jobs[1::2], strict=True):
+        interpreter = prepared(path, kernel, report)
+        os.getppid()
         interpreter.invoke()
+        os.getppid()
 
 
 if __name__ == "__main__":
