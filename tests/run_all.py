@@ -179,12 +179,12 @@ def aarch64(_: bool) -> None:
     `ACCQ_SYSROOT` names the folder that keeps the emulated Pythons for the next run.
     """
     _require("aarch64-linux-gnu-gcc", "g++-aarch64-linux-gnu")
-    _emulated(sysroot.AARCH64, "aarch64-linux-gnu-g++", every=4)
+    _emulated(sysroot.AARCH64, "aarch64-linux-gnu-g++", every=5)
 
 
 def armv7(_: bool) -> None:
     """The C++ tests and whole tflite-runtime interpreters on an emulated 32-bit ARM core."""
-    _emulated(sysroot.ARMV7, "arm-linux-gnueabihf-g++", every=16)
+    _emulated(sysroot.ARMV7, "arm-linux-gnueabihf-g++", every=17)
 
 
 @functools.cache
