@@ -25,7 +25,7 @@ import keras_accq as accq
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 
-import cifar10_resnet8 as example
+import cifar10 as example
 
 
 def main() -> int:
@@ -34,7 +34,7 @@ def main() -> int:
     )
     add = parser.add_argument
     add("--checkpoint", type=Path, required=True, help="float Keras model for pixels in 0..255")
-    add("--data", type=Path, help=".npz file; without it Keras downloads CIFAR-10")
+    add("--data", type=Path, required=True, help="CIFAR-10, as examples/cifar10.py takes it")
     add("--methods", nargs="+", default=["a2q", "a2q+"])
     add("--acc-bits", type=int, nargs="+", default=[16])
     add("--tile", type=int, help="products that share an accumulator (default: all)")

@@ -21,7 +21,7 @@ import keras_accq as accq
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 
-import cifar10_resnet8 as example
+import cifar10 as example
 
 
 def main() -> int:
@@ -30,7 +30,7 @@ def main() -> int:
     )
     add = parser.add_argument
     add("--checkpoint", type=Path, required=True, help="float Keras model for pixels in 0..255")
-    add("--data", type=Path, help=".npz file; without it Keras downloads CIFAR-10")
+    add("--data", type=Path, required=True, help="CIFAR-10, as examples/cifar10.py takes it")
     add("--acc-bits", type=int, default=16)
     add("--scheme", choices=("fixed_point", "free"), default="fixed_point")
     add("--bound", choices=("exact", "type"), default="exact")

@@ -47,3 +47,27 @@ def mobilenet(classes: int = 10) -> keras.Model:
         x = norm_relu(keras.layers.Conv2D(filters, 1, use_bias=False)(x))
     x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, keras.layers.Dense(classes)(x), name="mobilenet")
+
+
+def all_cnn_c(classes: int = 10) -> keras.Model:
+    """All-CNN-C for 32x32x3 images in 0..255 (about 270 MMAC), with batch normalization.
+
+    Springenberg et al. 2015, table 1: convolutions alone, K up to 1,728; strides instead of
+    pooling, no padding in the last 3x3 layer, an average of the classes' maps at the end.
+    """
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(inputs)
+    for filters, kernel_size, strides, padding in (
+        (96, 3, 1, "same"),
+        (96, 3, 1, "same"),
+        (96, 3, 2, "same"),
+        (192, 3, 1, "same"),
+        (192, 3, 1, "same"),
+        (192, 3, 2, "same"),
+        (192, 3, 1, "valid"),
+        (192, 1, 1, "valid"),
+    ):
+        x = keras.layers.Conv2D(filters, kernel_size, strides, padding=padding, use_bias=False)(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Conv2D(classes, 1)(x)
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="all_cnn_c")

@@ -64,7 +64,7 @@ def check_acc_bits(acc_bits: Any) -> int:
 
 
 def accumulator_limit(acc_bits: int) -> int:
-    """L = 2^(P-1) - 1, the magnitude that a P-bit accumulator holds with either sign."""
+    """L = 2^(P-1) - 1, the magnitude that an accumulator of P = `acc_bits` holds, either sign."""
     return (1 << (check_acc_bits(acc_bits) - 1)) - 1
 
 
@@ -236,7 +236,17 @@ def worst_case(q: ArrayLike, a: int, b: int, partition: Partition = ALL) -> IntA
 def fits(
     q: ArrayLike, a: int, b: int, acc_bits: int, partition: Partition = ALL
 ) -> NDArray[np.bool_]:
-    """Whether each channel fits an accumulator of `acc_bits`: bool [channels]. See worst_case."""
+    """Whether each channel fits an accumulator of `acc_bits`: bool [channels].
+
+    Args:
+        q: Integer weights [channels, K], K in file order.
+        a: Smallest stored input.
+        b: Largest stored input. The range is widened to hold 0.
+        acc_bits: P, 2..32.
+        partition: Sums do not cross its cells; the worst cell counts.
+
+    Raises: as worst_case.
+    """
     return worst_case(q, a, b, partition) <= accumulator_limit(acc_bits)
 
 
@@ -262,6 +272,12 @@ def bits_for(worst: int) -> int:
 def least_acc_bits(q: ArrayLike, a: int, b: int, partition: Partition = ALL) -> IntArray:
     """The narrowest accumulator that each channel fits: int64 [channels], at least 2.
 
+    Args:
+        q: Integer weights [channels, K], K in file order.
+        a: Smallest stored input.
+        b: Largest stored input. The range is widened to hold 0.
+        partition: Sums do not cross its cells; the worst cell counts.
+
     Raises: as worst_case.
     """
     worst = worst_case(q, a, b, partition)
@@ -273,6 +289,12 @@ def largest_safe_tile(q: ArrayLike, a: int, b: int, acc_bits: int) -> IntArray:
 
     0 where a single product already exceeds the accumulator. A smaller tile than the one returned
     need not fit, unless it divides it: its runs are cut elsewhere.
+
+    Args:
+        q: Integer weights [channels, K], K in file order.
+        a: Smallest stored input.
+        b: Largest stored input. The range is widened to hold 0.
+        acc_bits: P, 2..32.
 
     Raises: as worst_case, and as check_acc_bits.
     """

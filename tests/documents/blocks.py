@@ -14,8 +14,9 @@ from native_build import REPOSITORY
 
 NOT_RUN = re.compile(r"\*Not run as a test: ([^*]+)\.\*")
 # Formulas, layouts, output and file contents: nothing that could run.
-PLAIN = ("text", "json", "kotlin", "xml")
-LANGUAGES = ("python", "sh", "cpp", "java", *PLAIN)
+PLAIN = ("text", "json")
+RUN = ("python", "sh", "cpp")
+LANGUAGES = (*RUN, "kotlin", *PLAIN)
 
 
 @dataclass(frozen=True)

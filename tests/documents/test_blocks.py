@@ -2,11 +2,12 @@
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 from documents import given
-from documents.blocks import LANGUAGES, NOT_RUN, PLAIN, blocks, commands, documents
+from documents.blocks import LANGUAGES, NOT_RUN, PLAIN, RUN, blocks, commands, documents
 from native_build import REPOSITORY
 
 CHECKOUT = pytest.mark.skipif(not (REPOSITORY / "docs").exists(), reason="no checkout")
@@ -38,10 +39,20 @@ def test_what_is_not_run_says_so_once_and_for_a_block(document):
     assert len(re.findall(f"(?<!`){NOT_RUN.pattern}", text)) == len(marked)
 
 
+@CHECKOUT
+@pytest.mark.parametrize("document", documents(), ids=_ids)
+def test_only_what_can_be_run_goes_unmarked(document):
+    assert not [
+        f"{block}: nothing runs {block.language}; say why behind it"
+        for block in blocks(document)
+        if block.language not in (*RUN, *PLAIN) and block.reason is None
+    ]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("document", _with("python"), ids=_ids)
-def test_python_runs(document, tmp_path, monkeypatch, delegate_library):
-    """The blocks of a document, one after the other, in one namespace."""
+@pytest.mark.parametrize("document", _with(*RUN), ids=_ids)
+def test_blocks_run(document, tmp_path, monkeypatch, delegate_library):
+    """The blocks of a document, one after the other; those of Python in one namespace."""
     monkeypatch.chdir(tmp_path)
     given.files(tmp_path)
     stand_alone = document.parent.name == "tutorials" or document == REPOSITORY / "README.md"
@@ -49,31 +60,40 @@ def test_python_runs(document, tmp_path, monkeypatch, delegate_library):
     names |= {} if stand_alone else given.names(document.name, tmp_path)
     with given.around(document.name) as more:
         names |= more
-        for block in blocks(document, "python"):
+        for block in blocks(document, *RUN):
             if block.reason is None:
-                code = block.code
-                for long, short in given.SHORTER.items():
-                    code = code.replace(long, short)
-                exec(compile(code, str(block), "exec"), names)
+                _RUNNERS[block.language](block, names, delegate_library)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("document", _with("sh"), ids=_ids)
-def test_accq_commands_run(document, tmp_path, monkeypatch, delegate_library):
+def _python(block, names, _):
+    code = block.code
+    for long, short in given.SHORTER.items():
+        code = code.replace(long, short)
+    exec(compile(code, str(block), "exec"), names)
+
+
+def _sh(block, *_):
+    """Lines that begin with accq; others are commands of .ci/run, as another test says."""
     from keras_accq.cli import main as cli
     from keras_accq.cli.common import CHECK_FAILED, OK
 
-    monkeypatch.chdir(tmp_path)
-    given.files(tmp_path)
-    for block in blocks(document, "sh"):
-        if block.reason is not None:
-            continue
-        for line in commands(block):
-            words = shlex.split(line, comments=True)
-            words = words[: words.index("||")] if "||" in words else words
-            if words[0] == "accq":
-                status = cli.main(cli.parser().parse_args(words[1:]))
-                assert status in (OK, CHECK_FAILED), line
+    for line in commands(block):
+        words = shlex.split(line, comments=True)
+        words = words[: words.index("||")] if "||" in words else words
+        if words[0] == "accq":
+            status = cli.main(cli.parser().parse_args(words[1:]))
+            assert status in (OK, CHECK_FAILED), line
+
+
+def _cpp(block, _, library):
+    """A whole program, which is given the delegate's path."""
+    Path("program.cc").write_text(block.code)
+    compiler = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-o", "program", "program.cc"]
+    subprocess.run([*compiler, "-ldl"], check=True)
+    subprocess.run(["./program", str(library)], check=True)
+
+
+_RUNNERS = {"python": _python, "sh": _sh, "cpp": _cpp}
 
 
 @CHECKOUT
@@ -89,11 +109,15 @@ def test_a_shell_block_is_accq_commands_or_run_by_ci_or_says_why_not(document):
 @pytest.mark.parametrize("document", documents(), ids=_ids)
 def test_programs_and_their_options_exist(document):
     """Also of blocks that are not run, and of command lines in the text."""
-    text = " ".join(document.read_text().replace("\\\n", " ").split())
-    pattern = r"python3? ((?:benchmarks|examples|tests)/[\w/.]+\.py)([^`&|#]*)"
-    for program, rest in re.findall(pattern, text):
+    plain = re.sub(r"^ *```.*?^ *```", "", document.read_text(), flags=re.M | re.S)
+    lines = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", plain)]
+    lines += [line for block in blocks(document, "sh") for line in commands(block)]
+    pattern = r"python3? ((?:benchmarks|examples|tests)/[\w/.]+\.py)([^&|#\n]*)"
+    for program, rest in re.findall(pattern, "\n".join(lines)):
         path = REPOSITORY / program
         assert path.exists(), program
         source = path.read_text()
+        if path.parent.name == "examples":
+            source += (path.parent / "common.py").read_text()
         for option in re.findall(r"(?<=\s)--[a-z][a-z0-9-]*", rest):
             assert f'"{option}"' in source, f"{program} has no option {option}"

@@ -1,42 +1,40 @@
-"""CIFAR-10 on ResNet-8 or a small MobileNet, for 16-bit accumulators: train, convert, prove, test.
+"""CIFAR-10 on ResNet-8, All-CNN-C or a small MobileNet: train for 16 bits, convert, prove, test.
 
-    python examples/cifar10_resnet8.py --checkpoint resnet8_cifar10.h5 --data cifar10.npz
-    python examples/cifar10_resnet8.py --network mobilenet --float-epochs 30
+    python examples/cifar10.py --checkpoint resnet8_cifar10.h5 --data cifar10.npz
+    python examples/cifar10.py --network all_cnn_c --data cifar10.npz --method axe --epochs 0
+    python examples/cifar10.py --network mobilenet --data cifar10.npz --float-epochs 30
 
-Without `--data` (an .npz file with x_train, y_train, x_test, y_test) Keras downloads CIFAR-10;
-without `--checkpoint` the float network is trained first. The last images of the training set are
+`--data` is an .npz file with x_train, y_train, x_test, y_test; nothing is downloaded. It is written
+by `numpy.savez` from what `keras.datasets.cifar10.load_data()` returns, for example. Without
+`--checkpoint` the float network is trained first. The last images of the training set are
 held out for validation; the test images are read once, at the end. Everything printed is also
 written to `results.json` in the output folder, beside the model, its files and its certificate.
 The widths M = N = 8 and what they do to layers with many inputs:
 
-    python examples/cifar10_resnet8.py --weight-bits 8 --input-bits 8 --epochs 0 ...
+    python examples/cifar10.py --weight-bits 8 --input-bits 8 --epochs 0 ...
 """
 
 import argparse
 import dataclasses
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import common
 import keras
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-from networks import mobilenet, resnet8
+from networks import all_cnn_c, mobilenet, resnet8
 
 import keras_accq as accq
 
-NETWORKS = {"resnet8": resnet8, "mobilenet": mobilenet}
+NETWORKS = {"resnet8": resnet8, "all_cnn_c": all_cnn_c, "mobilenet": mobilenet}
 
 
-def load_data(path: Path | None):
+def load_data(path: Path):
     """uint8 images and labels: ((x_train, y_train), (x_test, y_test))."""
-    if path is None:
-        (x, y), (x_test, y_test) = keras.datasets.cifar10.load_data()
-    else:
-        with np.load(path) as arrays:
-            x, y, x_test, y_test = (
-                arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")
-            )
+    with np.load(path) as arrays:
+        x, y, x_test, y_test = (arrays[name] for name in ("x_train", "y_train", "x_test", "y_test"))
     return (x, y.reshape(-1)), (x_test, y_test.reshape(-1))
 
 
@@ -133,20 +131,6 @@ def accuracy(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean(predictions.argmax(axis=1) == y))
 
 
-def file_accuracy(path: Path, x: np.ndarray, y: np.ndarray, interpreter_class) -> float:
-    """Of a file that takes the Keras model's inputs, in an interpreter."""
-    interpreter = interpreter_class(model_path=str(path))
-    interpreter.allocate_tensors()
-    source = interpreter.get_input_details()[0]["index"]
-    target = interpreter.get_output_details()[0]["index"]
-    right = 0
-    for image, label in zip(x, y, strict=True):
-        interpreter.set_tensor(source, image[None].astype(np.float32))
-        interpreter.invoke()
-        right += int(interpreter.get_tensor(target)[0].argmax() == label)
-    return right / len(y)
-
-
 def clone(model: keras.Model) -> keras.Model:
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
@@ -207,36 +191,26 @@ def run(options: argparse.Namespace) -> dict:
     results["certified_ops"] = len(certificate.ops)
 
     # Only now are the test images looked at.
-    results["test_accuracy"] = {name: accuracy(m, *test) for name, m in models.items()}
-    results["test_accuracy"] |= test_files(qmodel, options.output, test)
+    rows = [common.float_row(m, accuracy(m, *test), name) for name, m in models.items()]
+    images, labels = test[0].astype(np.float32), test[1]
+    _, measured = common.deploy(
+        qmodel, options.output / "float_input", images, lambda z: common.right(z, labels)
+    )
+    rows += measured
+    results["test"] = [dataclasses.asdict(row) for row in rows]
+    print(f"\n{common.table(rows)}")
+    if options.figure:
+        title = f"CIFAR-10, {model.name}, P = {options.acc_bits}"
+        common.figure(options.figure, title, certificate.ops, rows)
     return results
 
 
-def test_files(qmodel: keras.Model, folder: Path, test) -> dict[str, float]:
-    """Test accuracy of the file in stock LiteRT and, where the delegate is, in our kernels."""
-    runtimes = {"builtin": ("file, stock LiteRT", Interpreter)}
-    try:
-        accq.delegate_path()
-        runtimes["custom"] = ("file, keras-accq kernels", accq.Interpreter)
-    except accq.DelegateError as error:
-        print(f"Only stock LiteRT runs the file: {error}")
-    found = {}
-    for ops, (name, interpreter_class) in runtimes.items():
-        path = folder / f"float_input_{ops}.tflite"
-        accq.convert(qmodel, path, ops=ops, input_type="float32")
-        found[name] = file_accuracy(path, *test, interpreter_class)
-    return found
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = common.parser(__doc__)
     add = parser.add_argument
     add("--network", choices=NETWORKS, default="resnet8", help="without --checkpoint")
     add("--checkpoint", type=Path, help="float Keras model (.h5 or .keras) for pixels in 0..255")
-    add("--data", type=Path, help=".npz file; without it Keras downloads CIFAR-10")
-    add("--acc-bits", type=int, default=16)
+    add("--data", type=Path, required=True, help=".npz file")
     add("--tile", type=int, help="products that share an accumulator (default: all)")
     add("--weight-bits", type=int, help="M of all layers (default: the fill rule's choice)")
     add("--input-bits", type=int, help="N of all layers (default: the fill rule's choice)")
@@ -252,15 +226,11 @@ def main() -> None:
     add("--batch-size", type=int, default=128)
     add("--validation", type=int, default=5000, help="training images held out")
     add("--calibration", type=int, default=1000, help="training images to measure ranges on")
-    add("--seed", type=int, default=0)
-    add("--output", type=Path, default=Path("cifar10_output"))
-    options = parser.parse_args()
+    parser.set_defaults(output=Path("cifar10_output"))
+    options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     results = run(options)
     (options.output / "results.json").write_text(json.dumps(results, indent=1, default=str))
-    print(f"\n{results['verdict']}")
-    for name, value in results["test_accuracy"].items():
-        print(f"{name:28} {value:.2%} of the test images")
 
 
 if __name__ == "__main__":
