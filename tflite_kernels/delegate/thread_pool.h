@@ -14,10 +14,10 @@ namespace accq {
 
 // A caller of Run works itself, and waits only for parts that a thread has begun: it gets through
 // when threads could not be started or, in a forked process, are gone. A caller that finds the
-// threads at work for another one does all of its parts itself, and so does one that would crowd
-// the processor together with callers of other pools: interpreters in several threads never wait
-// for each other, and together keep no more threads busy than there are processors, or than there
-// are interpreters.
+// threads at work for another one does all of its parts itself, and so does one whose threads,
+// together with those of callers of other pools, would be more than there are processors:
+// interpreters in several threads never wait for each other nor, from their next operator on, crowd
+// the processor.
 class ThreadPool {
  public:
   using Work = void (*)(void* context, int part);
