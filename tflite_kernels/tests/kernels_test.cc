@@ -2,12 +2,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "kernels/geometry.h"
 #include "kernels/op.h"
 #include "kernels/reference.h"
 #include "tests/avx_vnni_twin.h"
@@ -116,6 +118,30 @@ TEST_P(KernelTest, SchedulesEveryPhaseOfATransposedConvolutionByItself) {
     EXPECT_EQ(out, RunOp(*reference, problem.spec, problem.input, in));
     const int expected = problem.spec.out_zero + (kind == Inputs::kLargest ? 127 : -127);
     EXPECT_EQ(out[55], std::min(std::max(expected, -120), 119));  // row 5 of 10, column 5
+  }
+}
+
+// Equal weights reach exactly 2^15 at the end of a step: 32 * 8 * 128 of shifted operands, 32 * 16
+// * 64 of stored ones. A kernel that sums one step too many is then wrong by 2^16.
+TEST_P(KernelTest, WidensBeforeASumIsOneUnitTooLarge) {
+  for (const auto& [layer, multiplier] : std::vector<std::pair<Layer, float>>{
+           {{"brim", OpKind::kConv2D, {1, 3, 3, 16}, 5, 3, 3}, 1.0f / 4096},
+           {{"brim_dw", OpKind::kDepthwiseConv2D, {1, 5, 5, 7}, 7, 5, 5}, 1.0f / 512}}) {
+    Problem problem(layer, Weights::kNormal, {0, -64, 64}, kSeed);
+    if (!GetParam()->handles(problem.spec)) continue;
+    std::fill(problem.weights.begin(), problem.weights.end(), int8_t{32});
+    std::fill(problem.bias.begin(), problem.bias.end(), 0);
+    for (float& each : problem.spec.multiplier) each = multiplier;
+    problem.spec.out_zero = 0;
+    const auto op = Create(*GetParam(), problem.spec);
+    for (const int value : {64, -64}) {
+      const std::vector<int8_t> in(layer.input.h * layer.input.w * layer.input.c, value);
+      const auto expected = static_cast<int8_t>(
+          std::lround(32.0f * value * ProductsPerOutput(problem.spec) * multiplier));
+      EXPECT_EQ(RunOp(*op, problem.spec, problem.input, in),
+                std::vector<int8_t>(layer.out_channels, expected))
+          << layer.name << ", inputs " << value;
+    }
   }
 }
 
