@@ -61,6 +61,7 @@ def folder(output: Path | None):
 
 def train(model: keras.Model, x, y, epochs: int, rate: float, batch: int = 32) -> None:
     """Trains a classifier that ends in logits, with Adam and a cosine decay of the rate."""
+    print(f"training {model.name} on {len(x)} samples, epochs: {epochs}", flush=True)
     steps = max(1, epochs * -(-len(x) // batch))
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

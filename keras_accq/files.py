@@ -1,7 +1,19 @@
 """Writing files whole or not at all."""
 
+import errno
 import os
 import secrets
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Says now that the folder to write to is missing, not after minutes of work.
+
+    Raises:
+        FileNotFoundError: It is.
+    """
+    folder = os.path.dirname(os.fspath(path)) or os.curdir
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "no such folder", folder)
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import errno
 import json
 import os
 import sys
@@ -89,16 +88,6 @@ def quantized_model(path: Path) -> Any:
         ) from error
     except (TypeError, ValueError) as error:
         raise InvalidFileError(f"{path}: Keras can not load it: {error}") from error
-
-
-def check_folder(output: Path) -> None:
-    """Says now that the folder to write to is missing, not after minutes of work.
-
-    Raises:
-        NotADirectoryError: It is.
-    """
-    if not output.parent.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "no such folder", str(output.parent))
 
 
 def check_count(option: str, value: int | None, most: int | None = None) -> None:

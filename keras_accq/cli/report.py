@@ -21,13 +21,13 @@ from keras_accq.cli.common import (
     add_json,
     add_model,
     check_count,
-    check_folder,
     print_json,
     tflite_bytes,
     with_progress,
     with_status,
 )
 from keras_accq.errors import InvalidFileError
+from keras_accq.files import check_folder
 
 HELP = "an HTML page about a file, with figures"
 

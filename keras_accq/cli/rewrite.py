@@ -21,12 +21,12 @@ from keras_accq.cli.common import (
     add_json,
     add_model,
     check_count,
-    check_folder,
     is_keras,
     print_json,
     quantized_model,
     with_status,
 )
+from keras_accq.files import check_folder
 
 HELP = "16-bit sums for any int8 file, or built-ins again; converts .keras models"
 _TYPES = ("int8", "float32")

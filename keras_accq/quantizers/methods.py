@@ -13,9 +13,15 @@ from keras_accq.quantizers.method import Method
 from keras_accq.quantizers.round import Round
 from keras_accq.quantizers.type_bound import TypeBound
 
+# `quantize` makes this one of AXE and a search.
+_SEARCHED = "auto"
 METHODS: dict[str, type[Method]] = {
     method.name: method for method in (A2Q, A2QPlus, AXE, A2QUnsigned, TypeBound, Round)
 }
+
+
+def _names() -> list[str]:
+    return sorted([*METHODS, _SEARCHED])
 
 
 def get(method: Any, **options: Any) -> Method:
@@ -41,14 +47,13 @@ def get(method: Any, **options: Any) -> Method:
     if isinstance(method, Mapping):
         return get(keras.saving.deserialize_keras_object(dict(method)))
     raise TypeError(
-        f"method: expected one of {sorted(METHODS)} or a method object such as A2Q(), "
-        f"received {method!r}"
+        f"method: expected one of {_names()} or a method object such as A2Q(), received {method!r}"
     )
 
 
 def _named(name: str, options: dict[str, Any]) -> Method:
     if name not in METHODS:
-        raise ValueError(f"method: expected one of {sorted(METHODS)}, received {name!r}")
+        raise ValueError(f"method: expected one of {_names()}, received {name!r}")
     known = METHODS[name].options()
     unknown = [option for option in options if option not in known]
     if unknown:

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from keras_accq.certificate import Certificate
 from keras_accq.errors import ConversionError, UnsupportedModelError
-from keras_accq.files import write_atomically
+from keras_accq.files import check_folder, write_atomically
 from keras_accq.graph.nodes import Graph, read
 from keras_accq.graph.supported import Kind, kind
 from keras_accq.kerases import as_keras3
@@ -71,6 +71,7 @@ def convert(
         ValueError: A range never observed, weights that are not finite, or a bad argument.
     """
     _check_arguments(batch_size, input_type, output_type, ops)
+    check_folder(path)
     graph = read(as_keras3(qmodel))
     check_model(graph)
     exporter = Exporter(graph, raw_inputs=input_type == "float32")

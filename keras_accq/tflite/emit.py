@@ -43,6 +43,10 @@ class Grid:
         return float(low), float(high)
 
 
+# A range from -128 to 127 that is no wider is widened by the converter to 1.25e-6.
+LEAST_RANGE = 1e-6
+
+
 def fake_quantize(x: Any, grid: Grid) -> Any:
     """x on an int8 grid.
 

@@ -235,6 +235,13 @@ class Exporter:
         value = self._written(x)
         bits = layer.bits if narrow else 8
         if value.grid is None:
+            low, high = grid.ends
+            if high - low <= emit.LEAST_RANGE:
+                raise ConversionError(
+                    f"layer {layer.name!r}: its 8-bit grid spans {high - low:.3g}, and the "
+                    f"converter takes none below {emit.LEAST_RANGE:g}. Has the model been trained? "
+                    "The values of random layers shrink to nothing"
+                )
             tensor = value.tensor if value.on is None else value.on(grid)
             return _Value(emit.fake_quantize(tensor, grid), grid, bits)
         if value.grid != grid:

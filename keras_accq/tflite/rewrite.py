@@ -80,6 +80,11 @@ class RewriteReport:
         rows = [(op.subgraph, op.index, f"{op.before} -> {op.after}", op.name) for op in self.taken]
         rows += [(op.subgraph, op.index, f"{op.op} kept: {op.reason}", op.name) for op in self.kept]
         lines = [f"{len(self.taken)} of {total} dot-product operators replaced"]
+        if self.kept and not self.taken and all("only INT8" in op.reason for op in self.kept):
+            lines[0] += (
+                ": none computes in int8. TensorFlow's converter writes such files with "
+                "optimizations = [tf.lite.Optimize.DEFAULT] and a representative_dataset"
+            )
         lines += [f"  {g}:{i:<4} {short_name(name)}: {text}" for g, i, text, name in sorted(rows)]
         return "\n".join(lines)
 

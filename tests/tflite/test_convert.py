@@ -299,3 +299,20 @@ def test_a_full_disk_leaves_the_old_file(qmodel, path) -> None:
             accq.convert(qmodel, path)
     signal.signal(signal.SIGXFSZ, handler)
     assert path.read_bytes() == b"old"
+
+
+def test_a_missing_folder_is_found_before_the_work(tmp_path, monkeypatch):
+    from keras_accq.tflite import convert
+
+    monkeypatch.setattr(convert, "_tflite", None)  # What takes the time.
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        accq.convert(_quantized(), tmp_path / "nowhere" / "model.tflite")
+
+
+def test_a_range_that_the_converter_would_widen_is_named(tmp_path):
+    model = _model()
+    model.set_weights([1e-9 * values for values in model.get_weights()])
+    qmodel = accq.quantize(model, calibration_data=_data())
+    with pytest.raises(accq.ConversionError, match=r"its 8-bit grid spans .* been trained\?"):
+        accq.convert(qmodel, tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())

@@ -492,3 +492,12 @@ def test_a_full_disk_leaves_no_file(tmp_path, monkeypatch):
         rewrite(RESIDUAL, path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["out.tflite"]
+
+
+def test_a_file_without_int8_says_how_one_is_made():
+    graph = models.GraphBuilder()
+    x = graph.tensor("x", [1, 8], scale=0.05)
+    y = models.add_fully_connected(graph, x, RNG.integers(-9, 9, (8, 8)))
+    graph.subgraph.tensors[x].type = schema.TensorType.FLOAT32
+    report = rewrite(graph.build([x], [y]))
+    assert "0 of 1 dot-product operators replaced: none computes in int8" in str(report)
