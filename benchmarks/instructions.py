@@ -22,6 +22,7 @@ delegate, which is built otherwise.
 import argparse
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -93,12 +94,13 @@ def main() -> int:
     cases = list(_cases(arguments))
     print(
         "Emulated: instructions per multiply-accumulate; modelled: cycles. Whole interpreter, one\n"
-        f"thread; stock is {architecture.runtime}; ratios above 1: ours takes fewer. The inner\n"
-        f"loops' models: {', '.join(modelled.MODELS)}."
+        f"thread; stock is {architecture.runtime}; ratios above 1: ours takes fewer."
     )
+    if counter.models:
+        print(f"The inner loops' models: {', '.join(modelled.MODELS)}.")
     for core in cores:
-        print(f"\n{core}\n\n{_HEADER}", flush=True)
         rows = counter.count(core, arguments.kernel, cases)
+        print(f"\n{core}\n\n{_table(*_COLUMNS, *(_MODELLED if counter.models else ()))}")
         for case, (stock, ours, reports) in zip(cases, rows, strict=True):
             print(_row(case.name, stock, ours, reports))
         if len(cases) > 1:
@@ -106,11 +108,14 @@ def main() -> int:
     return 0
 
 
-_HEADER = (
-    "| layer | kMAC | kernel | steps | spills | stock | ours | ratio | stock, cycles | "
-    "ours, cycles | ratio | inner loops, MAC/cycle: stock | ours |\n"
-    "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|---|---|"
-)
+_COLUMNS = ("layer", "kMAC", "kernel", "steps", "spills", "stock", "ours", "ratio")
+_MODELLED = ("stock, cycles", "ours, cycles", "ratio", "inner loops, MAC/cycle: stock", "ours")
+_TEXTS = (0, 2, 11, 12)  # columns that hold no number
+
+
+def _table(*columns: str) -> str:
+    rule = ("---" if i in _TEXTS else "--:" for i in range(len(columns)))
+    return f"| {' | '.join(columns)} |\n|{'|'.join(rule)}|"
 
 
 def _row(name: str, stock: Count, ours: Count, reports: Sequence[dict]) -> str:
@@ -118,8 +123,10 @@ def _row(name: str, stock: Count, ours: Count, reports: Sequence[dict]) -> str:
     macs, steps, spills = (sum(r[key] for r in reports) for key in ("macs", "steps", "spills"))
     cells = [name, f"{macs / 1000:.0f}", kernels, str(steps), str(spills)]
     for a, b in ((stock.instructions, ours.instructions), (stock.cycles, ours.cycles)):
-        cells += [f"{a / macs:.3f}", f"{b / macs:.3f}", f"{a / b:.2f}"]
-    return f"| {' | '.join([*cells, stock.inner, ours.inner])} |"
+        if not math.isnan(a):
+            cells += [f"{a / macs:.3f}", f"{b / macs:.3f}", f"{a / b:.2f}"]
+    inner = [] if math.isnan(ours.cycles) else [stock.inner, ours.inner]
+    return f"| {' | '.join([*cells, *inner])} |"
 
 
 def _total(cases: Sequence[Case], rows: Sequence[tuple[Count, Count, list[dict]]]) -> str:
@@ -168,7 +175,7 @@ class Counter:
 
     def __init__(self, root: sysroot.Sysroot, delegate: Path) -> None:
         self._root, self._delegate = root, delegate
-        self._models = root.architecture.name == "aarch64"
+        self.models = root.architecture.name == "aarch64"
 
     def count(
         self, core: str, kernel: str, cases: Sequence[Case]
@@ -208,7 +215,7 @@ class Counter:
             "TF_CPP_MIN_LOG_LEVEL": "3",
         }
         options = f"{plugin},out={out},getppid={_GETPPID[self._root.architecture.name]}"
-        if self._models:
+        if self.models:
             options += f",blocks={blocks}"
         arguments = [str(_INVOKE), str(work / "report.jsonl"), *jobs]
         command = self._root.command(core, arguments, environment, "-plugin", options)
@@ -217,7 +224,7 @@ class Counter:
             raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
         # Every other stretch is an invocation.
         instructions = [int(line) for line in out.read_text().splitlines()][1::2]
-        if not self._models:
+        if not self.models:
             return [Count(n) for n in instructions]
         stretches = modelled.read_blocks(blocks)[1::2]
         return [self._modelled(core, *pair) for pair in zip(instructions, stretches, strict=True)]
@@ -228,7 +235,7 @@ class Counter:
             found = [modelled.model(blocks, other) for other in modelled.MODELS]
         except modelled.Unavailable as error:
             print(f"no modelled cycles: {error}", file=sys.stderr)
-            self._models = False
+            self.models = False
             return Count(instructions)
         inner = [f"{m.inner_macs / m.inner_cycles:.1f}" if m.inner_macs else "-" for m in found]
         return Count(instructions, cycles, " ".join(inner))

@@ -1,9 +1,10 @@
 """Runs every check of the project: python tests/run_all.py [--quick] [stage ...]
 
-Stages, in this order: lint, cpp, sanitizers, threads, aarch64, armv7, wheel, wheel_aarch64, python.
-A stage that fails does not stop the others; the exit status is nonzero when any failed. Needs the
-`[test]` extra, CMake, a C++17 compiler and GoogleTest; everything is built in temporary folders.
-Where the tools of a stage of ARM are missing it is skipped, with a message; with CI set it fails.
+Stages, in this order: lint, cpp, sanitizers, threads, aarch64, armv7, riscv64, wheel,
+wheel_aarch64, python. A stage that fails does not stop the others; the exit status is nonzero when
+any failed. Needs the `[test]` extra, CMake, a C++17 compiler and GoogleTest; everything is built in
+temporary folders. Where the tools of an emulated stage are missing it is skipped, with a message;
+with CI set it fails.
 """
 
 import argparse
@@ -127,10 +128,10 @@ def _require(program: str, package: str) -> None:
         raise _skipped(f"not on PATH: {program} ({package})")
 
 
-def _cross_build(name: str) -> Path:
+def _cross_build(name: str, *targets: str) -> Path:
     toolchain = SOURCES / "cmake" / f"linux-{name}.cmake"
     tests = ["-DACCQ_BUILD_TESTS=ON", "-DACCQ_GTEST_SOURCES=/usr/src/googletest"]
-    return build(name, [*tests, f"-DCMAKE_TOOLCHAIN_FILE={toolchain}"])
+    return build(name, [*tests, f"-DCMAKE_TOOLCHAIN_FILE={toolchain}"], targets)
 
 
 def _emulated_ctest(folder: Path, core: str, tests_like: str, *, every: int) -> None:
@@ -185,6 +186,16 @@ def aarch64(_: bool) -> None:
 def armv7(_: bool) -> None:
     """The C++ tests and whole tflite-runtime interpreters on an emulated 32-bit ARM core."""
     _emulated(sysroot.ARMV7, "arm-linux-gnueabihf-g++", every=17)
+
+
+def riscv64(_: bool) -> None:
+    """The tests of the portable kernels on an emulated 64-bit RISC-V core with vectors."""
+    _require("clang++-19", "clang-19")
+    _require("riscv64-linux-gnu-g++", "g++-riscv64-linux-gnu")
+    _require("qemu-riscv64", "qemu-user")
+    folder = _cross_build("riscv64", "accq_kernels_test")
+    # Whole networks' layers take minutes: vectors are slow in the emulator.
+    _emulated_ctest(folder, "rv64,v=true,vlen=128", r"KernelTest\.[CRSW]|Schedule", every=17)
 
 
 @functools.cache
@@ -273,7 +284,18 @@ def python(quick: bool) -> str:
 
 STAGES: dict[str, Callable[[bool], str | None]] = {
     stage.__name__: stage
-    for stage in (lint, cpp, sanitizers, threads, aarch64, armv7, wheel, wheel_aarch64, python)
+    for stage in (
+        lint,
+        cpp,
+        sanitizers,
+        threads,
+        aarch64,
+        armv7,
+        riscv64,
+        wheel,
+        wheel_aarch64,
+        python,
+    )
 }
 
 
