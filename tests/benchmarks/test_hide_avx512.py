@@ -58,16 +58,21 @@ sys.path[:0] = [{benchmarks!r}, {tests!r}]
 from hide_avx512 import hide_avx512
 hide_avx512()
 import keras_accq, tflite_models
-for outputs, inputs in ((10, 64), (512, 512), (3000, 3000)):
-    weights = np.random.default_rng(1).integers(-99, 99, (outputs, inputs))
-    model = tflite_models.fully_connected(weights, (1, inputs), output_scale=9.0)
+rng = np.random.default_rng(1)
+def taken(model):
     print(keras_accq.Interpreter(model_content=model, claim="builtin").delegated_builtins)
+for rows, outputs, inputs in ((1, 10, 64), (60, 10, 64), (1, 512, 512), (1, 3000, 3000)):
+    weights = rng.integers(-99, 99, (outputs, inputs))
+    taken(tflite_models.fully_connected(weights, (rows, inputs), output_scale=9.0))
+for size in (1, 8):
+    weights = rng.integers(-99, 99, (10, 1, 1, 64))
+    taken(tflite_models.conv2d(weights, (1, size, size, 64), output_scale=9.0))
 """
 
 
 def test_what_pays_without_dot_products(delegate_library):
-    """Neither a dense layer that is over before its call nor one that waits for memory."""
+    """Neither layers that are over before their call nor dense ones that wait for memory."""
     code = _CLAIM.format(benchmarks=str(REPOSITORY / "benchmarks"), tests=str(REPOSITORY / "tests"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["0", "1", "0"]
+    assert done.stdout.split() == ["0", "1", "1", "0", "0", "1"]

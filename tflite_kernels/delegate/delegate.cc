@@ -43,10 +43,15 @@ struct Builtins {
 
 // Whether a built-in operator is better off with us. A kernel that the user forces is: the user
 // says so.
-bool Pays(const NodeSpec& node, const DelegateOptions& options, std::string* error) {
+bool Pays(const TfLiteContext& context, const NodeSpec& node, const DelegateOptions& options,
+          std::string* error) {
   const Kernel* kernel = ChooseKernel(node.spec, options.kernel, error);
   if (kernel == nullptr) return false;
-  if (!options.kernel.empty() || (kernel->pays != nullptr && kernel->pays(node.spec))) return true;
+  if (!options.kernel.empty()) return true;
+  Shape4 input;
+  std::vector<int32_t> output_dims;
+  if (!ReadShapes(node, context.tensors[node.input], &input, &output_dims, error)) return false;
+  if (kernel->pays != nullptr && kernel->pays(node.spec, input)) return true;
   *error = Format("the kernel %s is not expected to be faster than the runtime's on this CPU",
                   kernel->name);
   return false;
@@ -60,7 +65,7 @@ void ConsiderBuiltin(const TfLiteContext& context, int index, const GraphNode& g
   NodeSpec node;
   std::string reason;
   if (ReadNode(context, index, *graph_node.node, *graph_node.registration, &node, &reason) &&
-      Pays(node, options, &reason)) {
+      Pays(context, node, options, &reason)) {
     ++builtins->claimed;
     found->push_back(std::move(node));
   } else if (options.verbose) {

@@ -105,9 +105,9 @@ struct Kernel {
   bool (*handles)(const OpSpec& spec);  // does it implement this layer?
   // Null and a text when memory runs out. The spec's arrays are copied.
   std::unique_ptr<PackedOp> (*create)(const OpSpec& spec, std::string* error);
-  // Is it expected to beat stock LiteRT's kernel for this layer on this CPU, which runs it? Null:
-  // never. Only asked about built-in operators, which stock LiteRT would run otherwise.
-  bool (*pays)(const OpSpec& spec) = nullptr;
+  // Is it expected to beat stock LiteRT's kernel for this layer and input on this CPU, which runs
+  // it? Null: never. Only asked about built-in operators, which stock LiteRT would run otherwise.
+  bool (*pays)(const OpSpec& spec, const Shape4& input) = nullptr;
 };
 
 // All kernels of this build, best first; the reference is last and takes everything.

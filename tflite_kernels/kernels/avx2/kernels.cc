@@ -5,6 +5,7 @@
 #include "kernels/avx2/map_operands.h"
 #include "kernels/conv_op.h"
 #include "kernels/depthwise_op.h"
+#include "kernels/geometry.h"
 #include "kernels/x86/cpu.h"
 
 namespace accq {
@@ -21,12 +22,15 @@ constexpr DepthwiseLoops kDepthwiseLoops = {
     PackedSum,
 };
 
-// Of a single row, few weights are done before the call is paid for; and many wait for the memory,
-// which int16 sums do not make faster.
-bool ConvPays(const OpSpec& spec) {
-  const int64_t weights = int64_t{spec.in_channels} * spec.out_channels;
-  const bool row = spec.kind == OpKind::kFullyConnected;
-  return !CpuHasByteDotProducts() && !(row && (weights < 1 << 15 || weights > 1 << 23));
+// Few products are done before the call is paid for; and many weights for a single pixel wait for
+// the memory, which int16 sums do not make faster.
+bool ConvPays(const OpSpec& spec, const Shape4& input) {
+  Shape4 output;
+  std::string error;
+  if (CpuHasByteDotProducts() || !OutputShape(spec, input, &output, &error)) return false;
+  const double pixels = 1.0 * output.n * output.h * output.w;
+  const double weights = 1.0 * ProductsPerOutput(spec) * spec.out_channels;
+  return pixels * weights >= 1 << 15 && !(pixels == 1 && weights > 1 << 23);
 }
 
 }  // namespace
@@ -48,7 +52,7 @@ const Kernel kAvx2Depthwise = {
     },
     // Dot products are of no use here, but CPUs that have them may have AVX-512, with which LiteRT
     // gets ahead where windows do not overlap much.
-    [](const OpSpec& spec) {
+    [](const OpSpec& spec, const Shape4&) {
       return !CpuHasByteDotProducts() || (spec.stride_h == 1 && spec.stride_w == 1);
     },
 };

@@ -20,7 +20,7 @@ constexpr ConvLoops kAvxLoops = {
 
 // LiteRT's VNNI kernels multiply 8 channels of each tap at a time, whether there are as many or
 // not; ours 4 bytes of a whole row of the filter. Elsewhere both are about as fast.
-bool FewChannels(const OpSpec& spec) {
+bool FewChannels(const OpSpec& spec, const Shape4&) {
   return spec.kind == OpKind::kConv2D && spec.filter_h * spec.filter_w > 1 &&
          spec.in_channels / spec.groups <= 4;
 }

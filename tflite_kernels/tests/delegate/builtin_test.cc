@@ -93,9 +93,12 @@ TEST(Builtin, IsTakenOnlyWhereItPays) {
   OpSpec spec;  // what kernels are asked about of it
   spec.filter_h = spec.filter_w = 3;
   spec.in_channels = 4;
+  spec.out_channels = 6;
+  spec.same_padding = true;
   std::string error;
   const Kernel* kernel = ChooseKernel(spec, "", &error);
-  EXPECT_EQ(delegate.status.builtin_nodes, kernel->pays != nullptr && kernel->pays(spec) ? 1 : 0);
+  EXPECT_EQ(delegate.status.builtin_nodes,
+            kernel->pays != nullptr && kernel->pays(spec, Shape4{1, 5, 5, 4}) ? 1 : 0);
   EXPECT_EQ(delegate.status.builtin_layers, 1);
 }
 
