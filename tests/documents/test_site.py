@@ -1,13 +1,17 @@
 """The site builds without a warning, and a reader's browser asks nobody else for anything."""
 
+import functools
+import http.server
 import os
 import re
 import subprocess
 import sys
+import threading
 from html.parser import HTMLParser
 
 import pytest
 import yaml
+from browser import browse
 from native_build import REPOSITORY
 
 pytestmark = [
@@ -66,6 +70,24 @@ def test_pages_fetch_nothing_from_elsewhere(site):
         fetched[page.name] = parser.found
     assert all(fetched.values())  # Each page loads its style sheets at least.
     assert not [f"{p}: {u}" for p, urls in fetched.items() for u in urls if _ELSEWHERE.match(u)]
+
+
+@pytest.mark.parametrize("page", ["index.html", "api.html", "tutorials/training.html"])
+def test_a_browser_asks_nobody_else(site, page, tmp_path):
+    handler = functools.partial(_Quiet, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        here = f"http://127.0.0.1:{server.server_port}/"
+        console, asked = browse(here + page, tmp_path)
+        server.shutdown()
+    assert console == []
+    assert asked  # Style sheets and scripts of its own.
+    assert not [url for url in asked if not url.startswith(here)]
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
 
 
 def test_style_sheets_fetch_nothing_from_elsewhere(site):

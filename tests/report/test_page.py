@@ -1,15 +1,13 @@
 """The page: complete, self-contained, and silent in a browser."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
 import tflite_models as models
+from browser import browse
 
 import keras_accq as accq
 from keras_accq.bench.measure import Bench, Row
@@ -152,53 +150,18 @@ def test_the_command(model, results, tmp_path, capsys, delegate_library):
     assert not (tmp_path / "d.html").exists()
 
 
-@pytest.fixture
-def chromium():
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        outcome = pytest.fail if os.environ.get("CI") else pytest.skip
-        outcome("no Chromium on PATH: install chromium")
-    return found
-
-
-def _browse(chromium, page, folder):
-    """What Chromium says on the page's console, and what the page asks the network for."""
-    log = folder / "net.json"
-    quiet = ("background-networking", "component-update", "sync", "quic", "gpu")
-    done = subprocess.run(
-        [
-            *(chromium, "--headless", "--no-sandbox", "--no-first-run", "--enable-logging=stderr"),
-            *(f"--disable-{name}" for name in quiet),
-            "--host-resolver-rules=MAP * ~NOTFOUND",  # Asked for, but not sent.
-            *(f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}"),
-            *(f"--screenshot={folder / 'page.png'}", "--window-size=1100,3000"),
-            page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    assert (folder / "page.png").stat().st_size > 20_000
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    asked = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
-    # The browser's own errands have no origin.
-    pages = [a["url"] for a in asked if a.get("initiator", "not an origin") != "not an origin"]
-    return console, {url for url in pages if not url.startswith(("file:", "data:"))}
-
-
 @pytest.mark.slow
-def test_a_browser_shows_it_without_an_error_or_a_request(chromium, model, results, tmp_path):
+def test_a_browser_shows_it_without_an_error_or_a_request(model, results, tmp_path):
     page = tmp_path / "report.html"
     accq.report(model, page, bench=_bench(), results=[results])
-    assert _browse(chromium, page, tmp_path) == ([], set())
+    assert browse(page.as_uri(), tmp_path) == ([], set())
     # Would it be seen? The policy refuses what a page asks for, and says so; without, it is asked.
     addresses = {"http://127.0.0.1:9/x.png", "https://fonts.gstatic.com/x.woff"}
     images = "".join(f'<img src="{address}">' for address in addresses)
     asking = page.read_text().replace("</main>", f"{images}</main>")
     page.write_text(asking)
-    console, asked = _browse(chromium, page, tmp_path)
+    console, asked = browse(page.as_uri(), tmp_path)
     assert len(console) == 2
     assert asked == set()
     page.write_text(re.sub("<meta http-equiv.*?>", "", asking))
-    assert _browse(chromium, page, tmp_path)[1] == addresses
+    assert browse(page.as_uri(), tmp_path)[1] == addresses
