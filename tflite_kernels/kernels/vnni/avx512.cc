@@ -18,7 +18,13 @@ struct Avx512 {
     ACCQ_INLINE static Sums Zero() { return {_mm512_setzero_si512()}; }
     ACCQ_INLINE static Sums Load(const int32_t* from) { return {_mm512_load_si512(from)}; }
     ACCQ_INLINE void AddDots(__m512i operands, const int8_t* weights) {
+#ifdef __clang__
+      // Clang broadcasts the operands of an asm statement as floating-point numbers, and AMD's CPUs
+      // wait at every step for them to become integers.
+      sums = _mm512_dpbusd_epi32(sums, operands, _mm512_load_si512(weights));
+#else
       asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(operands), "v"(_mm512_load_si512(weights)));
+#endif
     }
     ACCQ_INLINE void Add(const Sums& other) { sums = _mm512_add_epi32(sums, other.sums); }
   };
