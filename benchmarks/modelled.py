@@ -31,6 +31,8 @@ _MACS = {
     ("mla", "16b"): 16, ("mul", "16b"): 16, ("sdot", "4s"): 16, ("smmla", "4s"): 32,
 }  # fmt: skip
 
+_NAMES_AN_ADDRESS = re.compile(r"(b|bl|b\.\w+|cbn?z|tbn?z|adrp?|ldr\w* \w+, #0x)\b")
+
 Block = tuple[str, ...]
 Runs = collections.Counter[Block]  # how often each ran
 
@@ -69,7 +71,10 @@ def read_blocks(path: Path) -> list[Runs]:
 
 def _relocated(instruction: str) -> str:
     """Without the address that a branch goes to, which differs from process to process."""
-    return re.sub(r"#?0x[0-9a-f]{5,}$", "target", instruction.strip())
+    instruction = instruction.strip()
+    if not _NAMES_AN_ADDRESS.match(instruction):
+        return instruction
+    return re.sub(r"#?0x[0-9a-f]+$", "target", instruction)
 
 
 def macs_of(block: Block) -> int:
