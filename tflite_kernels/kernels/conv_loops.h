@@ -29,13 +29,15 @@ struct ConvBlock {
   int32_t channels;         // that are real
 };
 
-// The pixels of a tile and where their outputs go.
+// The pixels of a tile and where their outputs go; or of several tiles of as many, one behind the
+// other.
 struct ConvTile {
   const uint8_t* operands;
   const ptrdiff_t* pixels;  // of each pixel's first operand from `operands`
   ptrdiff_t value_plane;    // kSigned: from the byte of |x| to the byte of x
   int8_t* out;              // of the first pixel and the block's first channel
   ptrdiff_t out_stride;     // from pixel to pixel
+  int32_t count;            // of tiles; 1 unless the loops take many
 };
 
 using ConvTileFunction = void (*)(const ConvBlock&, const ConvTile&, const OutputRange&);
@@ -64,6 +66,7 @@ struct ConvLoops {
   // Where a weight stands in a step, of a channel of the block and a byte; null: in the order of
   // groups, channels and bytes. For dot products.
   int32_t (*place)(int32_t channel, int32_t byte) = nullptr;
+  bool takes_many = false;  // tiles at once
 };
 
 }  // namespace accq

@@ -244,19 +244,24 @@ void PackedConv::RunStrip(const StripPlan& plan, const StripPlanes& planes, cons
       const int height = loops_->tile_pixels(block.tile);
       const int tiles = (chunk + height - 1) / height;
       const int least = chunk / tiles, with_more = chunk % tiles;
-      const auto find = [&](int count) {
-        return loops_->find_tile(block.tile, count, block.channels.count);
+      ConvTile tile = {plane,
+                       places,
+                       static_cast<ptrdiff_t>(plan.plane_bytes),
+                       first_out + block.channels.first,
+                       grid.pixel,
+                       1};
+      const auto run = [&](int height_of_each, int count) {
+        const ConvTileFunction function =
+            loops_->find_tile(block.tile, height_of_each, block.channels.count);
+        tile.count = loops_->takes_many ? count : 1;
+        for (int t = 0; t < count; t += tile.count) {
+          function(packed, tile, range);
+          tile.pixels += tile.count * height_of_each;
+          tile.out += tile.count * height_of_each * grid.pixel;
+        }
       };
-      const ConvTileFunction run_least = find(least);
-      const ConvTileFunction run_more = with_more > 0 ? find(least + 1) : nullptr;
-      ConvTile tile = {plane, places, static_cast<ptrdiff_t>(plan.plane_bytes),
-                       first_out + block.channels.first, grid.pixel};
-      for (int t = 0; t < tiles; ++t) {
-        const int count = least + (t < with_more ? 1 : 0);
-        (t < with_more ? run_more : run_least)(packed, tile, range);
-        tile.pixels += count;
-        tile.out += count * grid.pixel;
-      }
+      if (with_more > 0) run(least + 1, with_more);
+      run(least, tiles - with_more);
     }
     done += chunk;
   }

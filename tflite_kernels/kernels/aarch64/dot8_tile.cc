@@ -19,6 +19,7 @@
 
 #include "kernels/aarch64/assembly.h"
 #include "kernels/conv_loops.h"
+#include "kernels/inline.h"
 #include "kernels/neon/requantize.h"
 
 namespace accq {
@@ -295,42 +296,31 @@ class Outputs {
 
   // Writes those of kPixels pixels, `stride` bytes apart.
   template <int kPixels>
-  void Store(const int32_t (*sums)[4][4], int8_t* out, ptrdiff_t stride) const {
-    if constexpr (kPixels > 4) {
-      Store<4>(sums, out, stride);
-      Store<kPixels - 4>(sums + 4, out + 4 * stride, stride);
+  ACCQ_INLINE void Store(const int32_t (*sums)[4][4], int8_t* out, ptrdiff_t stride) const {
+    // Those that are not there stand for the last.
+    const auto sum = [&](int i) { return Sum(sums[i < kPixels ? i : kPixels - 1]); };
+    alignas(16) uint32_t all[(kPixels + 3) / 4][4];
+#pragma GCC unroll 4
+    for (int i = 0; i < kPixels; i += 4) {
+      const int8x16_t outputs =
+          requantize_.Four({sum(i), sum(i + 1), sum(i + 2), sum(i + 3)},
+                           {multiplier_, multiplier_, multiplier_, multiplier_});
+      vst1q_u32(all[i / 4], vreinterpretq_u32_s8(outputs));
+    }
+    if (channels_ == kK16N4.channels) {
+#pragma GCC unroll 12
+      for (int i = 0; i < kPixels; ++i) std::memcpy(out + i * stride, &all[i / 4][i % 4], 4);
     } else {
-      const int32x4_t zero = vdupq_n_s32(0);
-      const int16x8_t first = Pair(Pixel(sums[0]), kPixels > 1 ? Pixel(sums[1]) : zero);
-      int16x8_t second = first;
-      if constexpr (kPixels > 2) second = Pair(Pixel(sums[2]), kPixels > 3 ? Pixel(sums[3]) : zero);
-      const uint32x4_t all = vreinterpretq_u32_s8(
-          vuzp1q_s8(vreinterpretq_s8_s16(first), vreinterpretq_s8_s16(second)));
-      StoreOne(vgetq_lane_u32(all, 0), out);
-      if constexpr (kPixels > 1) StoreOne(vgetq_lane_u32(all, 1), out + stride);
-      if constexpr (kPixels > 2) StoreOne(vgetq_lane_u32(all, 2), out + 2 * stride);
-      if constexpr (kPixels > 3) StoreOne(vgetq_lane_u32(all, 3), out + 3 * stride);
+      for (int i = 0; i < kPixels; ++i)
+        std::memcpy(out + i * stride, &all[i / 4][i % 4], channels_);
     }
   }
 
  private:
-  int32x4_t Pixel(const int32_t (*sums)[4]) const {
+  ACCQ_INLINE int32x4_t Sum(const int32_t (*sums)[4]) const {
     const int32x4_t ab = vpaddq_s32(vld1q_s32(sums[0]), vld1q_s32(sums[1]));
     const int32x4_t cd = vpaddq_s32(vld1q_s32(sums[2]), vld1q_s32(sums[3]));
-    return requantize_(vaddq_s32(vpaddq_s32(ab, cd), bias_), multiplier_);
-  }
-
-  // Values that fit 8 bits: the low halves are all there is.
-  static int16x8_t Pair(int32x4_t a, int32x4_t b) {
-    return vuzp1q_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b));
-  }
-
-  void StoreOne(uint32_t four, int8_t* out) const {
-    if (channels_ == kK16N4.channels) {
-      std::memcpy(out, &four, kK16N4.channels);
-    } else {
-      std::memcpy(out, &four, channels_);
-    }
+    return vaddq_s32(vpaddq_s32(ab, cd), bias_);
   }
 
   Requantizer requantize_;
@@ -339,52 +329,52 @@ class Outputs {
   int32_t channels_;
 };
 
-template <int kPixels>
-class Tile {
- public:
-  Tile(const ConvBlock& block, const ConvTile& tile) : block_(block), tile_(tile) {
-    FindOperands(tile, kPixels, operands_);
-  }
-
-  void AddLong() {
-    const Group* weights = block_.steps;
-    const int32_t* offsets = block_.offsets;
-    bool first = true;
-    for (size_t s = 0; s < block_.segment_kinds; ++s) {
-      const auto [length, count] = block_.segments[s];
-      for (int32_t n = 0; n < count; ++n, weights += length, offsets += length, first = false) {
-        AddLongSegment<kPixels>(weights, offsets, length, operands_, first, sums_);
-      }
+// Calls body(operands, sums) for each tile. Outputs are made of as many as have 12 pixels, which
+// wait for each other's steps instead of their own.
+template <int kPixels, typename Body>
+ACCQ_INLINE inline void ForEachTile(const ConvBlock& block, const ConvTile& tiles,
+                                    const OutputRange& range, const Body& body) {
+  constexpr int kMostPixels = 6, kTogether = 12 / kPixels;
+  const Outputs outputs(block, range);
+  const int8_t* operands[kMostPixels];
+  alignas(16) int32_t sums[kTogether * kPixels][4][4];
+  ConvTile tile = tiles;
+  for (int32_t left = tiles.count; left > 0;) {
+    const int32_t count = left < kTogether ? 1 : kTogether;
+    for (int32_t t = 0; t < count; ++t, tile.pixels += kPixels) {
+      FindOperands(tile, kPixels, operands);
+      body(operands, sums + t * kPixels);
     }
+    if (count == kTogether) {
+      outputs.Store<kTogether * kPixels>(sums, tile.out, tile.out_stride);
+    } else {
+      outputs.Store<kPixels>(sums, tile.out, tile.out_stride);
+    }
+    tile.out += count * kPixels * tile.out_stride;
+    left -= count;
   }
-
-  void AddShort() { AddShortSegments<kPixels>(block_, operands_, sums_); }
-
-  void StoreAll(const OutputRange& range) const {
-    Outputs(block_, range).Store<kPixels>(sums_, tile_.out, tile_.out_stride);
-  }
-
- private:
-  static constexpr int kMostPixels = 6;
-
-  const ConvBlock& block_;
-  const ConvTile& tile_;
-  const int8_t* operands_[kMostPixels];
-  int32_t sums_[kPixels][4][4];
-};
-
-template <int kPixels>
-void LongTile(const ConvBlock& block, const ConvTile& tile, const OutputRange& range) {
-  Tile<kPixels> sums(block, tile);
-  sums.AddLong();
-  sums.StoreAll(range);
 }
 
 template <int kPixels>
-void ShortTile(const ConvBlock& block, const ConvTile& tile, const OutputRange& range) {
-  Tile<kPixels> sums(block, tile);
-  sums.AddShort();
-  sums.StoreAll(range);
+void LongTile(const ConvBlock& block, const ConvTile& tiles, const OutputRange& range) {
+  ForEachTile<kPixels>(block, tiles, range, [&](auto& operands, auto* sums) ACCQ_INLINE {
+    const Group* weights = block.steps;
+    const int32_t* offsets = block.offsets;
+    bool first = true;
+    for (size_t s = 0; s < block.segment_kinds; ++s) {
+      const auto [length, count] = block.segments[s];
+      for (int32_t n = 0; n < count; ++n, weights += length, offsets += length, first = false) {
+        AddLongSegment<kPixels>(weights, offsets, length, operands, first, sums);
+      }
+    }
+  });
+}
+
+template <int kPixels>
+void ShortTile(const ConvBlock& block, const ConvTile& tiles, const OutputRange& range) {
+  ForEachTile<kPixels>(block, tiles, range, [&](auto& operands, auto* sums) ACCQ_INLINE {
+    AddShortSegments<kPixels>(block, operands, sums);
+  });
 }
 
 constexpr ConvTileFunction kShortTiles[] = {ShortTile<1>, ShortTile<2>, ShortTile<3>};

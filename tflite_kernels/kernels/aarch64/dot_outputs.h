@@ -8,33 +8,46 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/aarch64/assembly.h"
 #include "kernels/conv_loops.h"
+#include "kernels/inline.h"
 #include "kernels/neon/requantize.h"
 
 namespace accq {
 
 inline constexpr int kDotChannels = 16;
 
-// Writes the outputs of `pixels` pixels, made of sums without bias.
-inline void StoreDotOutputs(const ConvBlock& block, const ConvTile& tile, const OutputRange& range,
-                            int pixels, const int32_t (*sums)[kDotChannels]) {
+// Calls body(operands, sums) for each tile of kPixels pixels, then writes its outputs, made of the
+// sums without bias. `operands` are four; those that are not used stand for the first. `sums` has
+// room for an even number of pixels.
+template <int kPixels, typename Body>
+ACCQ_INLINE inline void ForEachDotTile(const ConvBlock& block, const ConvTile& tiles,
+                                       const OutputRange& range, const Body& body) {
   const Requantizer requantize(range);
-  for (int i = 0; i < pixels; ++i) {
-    const auto four = [&](int c) {
-      const int32x4_t sum = vaddq_s32(vld1q_s32(sums[i] + c), vld1q_s32(block.bias + c));
-      return vreinterpretq_s16_s32(requantize(sum, vld1q_f32(block.multiplier + c)));
-    };
-    // The values fit 8 bits: the low quarters are all there is.
-    const int16x8_t low = vuzp1q_s16(four(0), four(4)), high = vuzp1q_s16(four(8), four(12));
-    const int8x16_t all = vuzp1q_s8(vreinterpretq_s8_s16(low), vreinterpretq_s8_s16(high));
-    int8_t* const out = tile.out + i * tile.out_stride;
-    if (block.channels == kDotChannels) {
-      vst1q_s8(out, all);
-    } else {
-      int8_t bytes[kDotChannels];
-      vst1q_s8(bytes, all);
-      std::memcpy(out, bytes, block.channels);
+  const int8_t* operands[4];
+  alignas(16) int32_t sums[(kPixels + 1) / 2 * 2][kDotChannels];
+  ConvTile tile = tiles;
+  for (int32_t t = 0; t < tiles.count; ++t) {
+    FindOperands(tile, kPixels, operands);
+    body(operands, sums);
+    for (int i = 0; i < kPixels; ++i) {
+      const auto sum = [&](int c) {
+        return vaddq_s32(vld1q_s32(sums[i] + c), vld1q_s32(block.bias + c));
+      };
+      const int8x16_t all =
+          requantize.Four({sum(0), sum(4), sum(8), sum(12)},
+                          {vld1q_f32(block.multiplier), vld1q_f32(block.multiplier + 4),
+                           vld1q_f32(block.multiplier + 8), vld1q_f32(block.multiplier + 12)});
+      if (block.channels == kDotChannels) {
+        vst1q_s8(tile.out, all);
+      } else {
+        int8_t bytes[kDotChannels];
+        vst1q_s8(bytes, all);
+        std::memcpy(tile.out, bytes, block.channels);
+      }
+      tile.out += tile.out_stride;
     }
+    tile.pixels += kPixels;
   }
 }
 

@@ -11,15 +11,15 @@ namespace accq {
 namespace {
 
 constexpr ConvLoops kSdotLoops = {
-    "neon_sdot",        /*dots=*/true, kDotChannels, MapOperandsNeon,
-    SdotTilePixels,     FindSdotTile,  kK16N4,       /*stored=*/true,
-    /*long_segment=*/0, SdotPlace,
+    "neon_sdot",        /*dots=*/true, kDotChannels,        MapOperandsNeon, SdotTilePixels,
+    FindSdotTile,       kK16N4,        /*stored=*/true,
+    /*long_segment=*/0, SdotPlace,     /*takes_many=*/true,
 };
 
 constexpr ConvLoops kSmmlaLoops = {
-    "neon_smmla",       /*dots=*/true, kDotChannels, MapOperandsNeon,
-    SmmlaTilePixels,    FindSmmlaTile, kK16N4,       /*stored=*/true,
-    /*long_segment=*/0, SmmlaPlace,
+    "neon_smmla",       /*dots=*/true, kDotChannels,        MapOperandsNeon, SmmlaTilePixels,
+    FindSmmlaTile,      kK16N4,        /*stored=*/true,
+    /*long_segment=*/0, SmmlaPlace,    /*takes_many=*/true,
 };
 
 }  // namespace

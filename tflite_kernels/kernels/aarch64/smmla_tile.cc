@@ -85,12 +85,10 @@ void Sum(const ConvBlock& block, const int8_t* const* operands, int32_t (*sums)[
 // clang-format on
 
 template <int kPixels>
-void Run(const ConvBlock& block, const ConvTile& tile, const OutputRange& range) {
-  const int8_t* operands[4];
-  FindOperands(tile, kPixels, operands);
-  int32_t sums[(kPixels + 1) / 2 * 2][kDotChannels];
-  Sum<kPixels>(block, operands, sums);
-  StoreDotOutputs(block, tile, range, kPixels, sums);
+void Run(const ConvBlock& block, const ConvTile& tiles, const OutputRange& range) {
+  ForEachDotTile<kPixels>(block, tiles, range, [&](auto& operands, auto& sums) ACCQ_INLINE {
+    Sum<kPixels>(block, operands, sums);
+  });
 }
 
 constexpr ConvTileFunction kTiles[] = {Run<1>, Run<2>, Run<3>, Run<4>};

@@ -97,12 +97,14 @@ ACCQ_INLINE inline void AddTaps(const DepthwiseBlock& block, const int8_t* weigh
   }
 }
 
-// 8 outputs of 8 sums.
-ACCQ_INLINE inline int8x8_t Outputs(const Requantizer& requantize, const float* multiplier,
-                                    int32x4_t a, int32x4_t b) {
-  a = requantize(a, vld1q_f32(multiplier));
-  b = requantize(b, vld1q_f32(multiplier + 4));
-  return vmovn_s16(vcombine_s16(vmovn_s32(a), vmovn_s32(b)));
+// Of one pixel, 16 outputs, or 8 and 8 that are none.
+template <bool kWide>
+ACCQ_INLINE inline int8x16_t Outputs(const Requantizer& requantize, const FourMultipliers& m,
+                                     const Pixel& pixel) {
+  if constexpr (kWide) return requantize.Four({pixel.a, pixel.b, pixel.c, pixel.d}, m);
+  const int16x4_t a = vmovn_s32(requantize(pixel.a, m.a)), b = vmovn_s32(requantize(pixel.b, m.b));
+  const int8x8_t outputs = vmovn_s16(vcombine_s16(a, b));
+  return vcombine_s8(outputs, outputs);
 }
 
 ACCQ_INLINE inline void Store(int8x8_t outputs, int32_t channels, int8_t* out) {
@@ -123,7 +125,9 @@ ACCQ_INLINE inline void RunSlice(const DepthwiseBlock& block, int32_t first,
   const Requantizer requantize(range);
   const int8_t* weights = block.steps->weights + DepthwiseWeightNeon(first, 0);
   const int32_t* bias = block.bias + first;
-  const float* multiplier = block.multiplier + first;
+  const float* from = block.multiplier + first;
+  FourMultipliers multipliers = {vld1q_f32(from), vld1q_f32(from + 4), {}, {}};
+  if constexpr (kWide) multipliers.c = vld1q_f32(from + 8), multipliers.d = vld1q_f32(from + 12);
   const int32_t channels = block.channels - first;
   for (int64_t p = 0; p < row.pixels; p += kPixels) {
     const int64_t left = row.pixels - p;
@@ -140,15 +144,22 @@ ACCQ_INLINE inline void RunSlice(const DepthwiseBlock& block, int32_t first,
       }
     });
     AddTaps<Bytes>(block, weights, pixels);
+    // All before the first is stored: their steps wait for each other instead of for themselves.
+    const int8x16_t outputs[kPixels] = {
+        Outputs<kWide>(requantize, multipliers, pixels.first),
+        Outputs<kWide>(requantize, multipliers, pixels.second),
+        Outputs<kWide>(requantize, multipliers, pixels.third),
+        Outputs<kWide>(requantize, multipliers, pixels.fourth),
+    };
     int8_t* out = row.out + first + p * row.out_stride;
-    ForEach(pixels, [&](int i, Pixel& pixel) ACCQ_INLINE {
-      if (i >= left) return;
-      Store(Outputs(requantize, multiplier, pixel.a, pixel.b), channels, out);
-      if constexpr (kWide) {
-        Store(Outputs(requantize, multiplier + 8, pixel.c, pixel.d), channels - 8, out + 8);
+    for (int i = 0; i < kPixels && i < left; ++i, out += row.out_stride) {
+      if (kWide && channels >= 16) {
+        vst1q_s8(out, outputs[i]);
+      } else {
+        Store(vget_low_s8(outputs[i]), channels, out);
+        if constexpr (kWide) Store(vget_high_s8(outputs[i]), channels - 8, out + 8);
       }
-      out += row.out_stride;
-    });
+    }
   }
 }
 

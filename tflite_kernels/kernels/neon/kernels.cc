@@ -44,6 +44,10 @@ constexpr ConvLoops kDot8Loops = {
     "neon_dot8",         /*dots=*/false, kK16N4.channels, MapOperandsNeon,
     Dot8TilePixels,      FindDot8Tile,   kK16N4,          /*stored=*/true,
     /*long_segment=*/10,
+    /*place=*/nullptr,
+#ifdef __aarch64__
+    /*takes_many=*/true,
+#endif
 };
 
 constexpr DepthwiseLoops kDepthwiseLoops = {
