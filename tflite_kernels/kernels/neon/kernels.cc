@@ -2,6 +2,7 @@
 
 #include "kernels/conv_op.h"
 #include "kernels/depthwise_op.h"
+#include "kernels/geometry.h"
 #include "kernels/neon/depthwise_tile.h"
 #include "kernels/neon/dot8_tile.h"
 #include "kernels/neon/map_operands.h"
@@ -29,13 +30,31 @@ bool CpuHasNeon() {
 }
 
 // On in-order cores every instruction costs, and LiteRT's kernels take twice as many. Out-of-order
-// ones like Cortex-A72 multiply no faster than it widens, and dot products make both idle.
-bool Pays(const OpSpec&) {
+// ones like Cortex-A72 multiply no faster than LiteRT's kernels widen, and where there are dot
+// products those do.
+bool IsInOrder() {
 #if defined(__aarch64__)
   return Cpu().in_order && !Cpu().dot_products;
 #else
   return false;  // not known
 #endif
+}
+
+// By modelled cycles of Cortex-A53 (docs/performance.md): what each output takes besides products
+// weighs more the fewer of these it has, and what each row of a depthwise layer takes besides
+// pixels.
+bool ConvPays(const OpSpec& spec, const Shape4& input) {
+  Shape4 output;
+  std::string error;
+  if (!IsInOrder() || !OutputShape(spec, input, &output, &error)) return false;
+  const int64_t products = ProductsPerOutput(spec);
+  return products >= 64 && products * output.n * output.h * output.w * output.c >= int64_t{1} << 15;
+}
+
+bool DepthwisePays(const OpSpec& spec, const Shape4& input) {
+  Shape4 output;
+  std::string error;
+  return IsInOrder() && OutputShape(spec, input, &output, &error) && output.w >= 24;
 }
 
 // A step of four pixels that keeps int16 sums in registers loads 8 vectors instead of 12, and a
@@ -66,7 +85,7 @@ const Kernel kNeonDot8 = {
     CpuHasNeon,
     IsConv,
     [](const OpSpec& spec, std::string* error) { return CreateConv(spec, kDot8Loops, error); },
-    Pays,
+    ConvPays,
 };
 
 const Kernel kNeonDepthwise = {
@@ -76,7 +95,7 @@ const Kernel kNeonDepthwise = {
     [](const OpSpec& spec, std::string* error) {
       return CreateDepthwise(spec, kDepthwiseLoops, error);
     },
-    Pays,
+    DepthwisePays,
 };
 
 }  // namespace accq
