@@ -122,7 +122,7 @@ ARMV7 = Architecture(
             0xC07,
             "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae",
             _INT16,
-            "",
+            ".",
         )
     },
 )
