@@ -45,3 +45,8 @@ def test_unknown_methods_are_refused() -> None:
         methods.get("a3q")
     with pytest.raises(TypeError, match="received 3"):
         methods.get(3)
+
+
+def test_an_unknown_name_is_answered_with_all_that_quantize_takes():
+    with pytest.raises(ValueError, match=r"expected one of \['a2q', .*'auto', 'axe'.*\], received"):
+        methods.get("A2Q")
