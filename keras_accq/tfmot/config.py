@@ -76,7 +76,7 @@ class AccumulatorWeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
         return weights
 
     def __call__(self, inputs: Any, training: Any, weights: dict[str, Any], **kwargs: Any) -> Any:
-        """s·q in the kernel's shape."""
+        """s·q in the kernel's shape, of the dtype that the layer computes in."""
         integers, scale = self.integers(inputs, weights)
         return ops.cast(self.layout.from_matrix(integers * scale, ops), inputs.dtype)
 
@@ -103,6 +103,8 @@ class AccumulatorWeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
         return self.config.method.penalty(*self._arguments(kernel, weights), self.operands)
 
     def _arguments(self, kernel: Any, weights: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        # With mixed precision the variable would be read in half of it, and give other integers.
+        kernel = getattr(kernel, "_variable", kernel) if hasattr(kernel, "true_dtype") else kernel
         matrix = self.layout.to_matrix(ops.cast(ops.convert_to_tensor(kernel), "float32"), ops)
         parameters = {name: weights[name] for name in self.config.method.parameters}
         return matrix, parameter_values(parameters, self.config.power_of_two)
@@ -248,6 +250,11 @@ class AccumulatorQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
 @_registered
 class AccumulatorQuantizeWrapper(tfmot.quantization.keras.QuantizeWrapperV2):
     """tfmot's wrapper around a layer with dot products, and the loss of the method's penalty."""
+
+    def __init__(self, layer: Any, quantize_config: Any, **kwargs: Any) -> None:
+        # The layer's own policy, not the one in force now.
+        kwargs.setdefault("dtype", layer._dtype_policy)
+        super().__init__(layer, quantize_config, **kwargs)
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
