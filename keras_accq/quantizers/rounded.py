@@ -7,6 +7,7 @@ weights do not fit has them lowered where that costs least, so that the guarante
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
@@ -87,10 +88,21 @@ def integers(units: Any, operands: Operands) -> Any:
     enough = cell_maxima(magnitudes, operands)
     short = ops.zeros_like(enough)
     enough = ops.where(fits(short), short, enough)
-    for _ in range(_BISECTIONS):
+
+    def halved(_: Any, ends: tuple[Any, Any]) -> tuple[Any, Any]:
+        short, enough = ends
         middle = (short + enough) / 2
         good = fits(middle)
-        short, enough = ops.where(good, short, middle), ops.where(good, middle, enough)
+        return ops.where(good, short, middle), ops.where(good, middle, enough)
+
+    ends = short, enough
+    if keras.backend.backend() == "jax":
+        # Written out, XLA takes long to compile it; in TensorFlow a loop makes steps slower.
+        ends = ops.fori_loop(0, _BISECTIONS, halved, ends)
+    else:
+        for i in range(_BISECTIONS):
+            ends = halved(i, ends)
+    _, enough = ends
     chosen = ops.sign(clipped) * lowered(enough)
     return clipped + ops.stop_gradient(chosen - clipped)
 
