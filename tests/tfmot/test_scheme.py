@@ -102,7 +102,7 @@ def test_a_config_survives_its_own_config() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["a2q", "a2q+"])
+@pytest.mark.parametrize("method", ["a2q", "a2q+", "round"])
 def test_pruned_weights_stay_zero(method, tmp_path) -> None:
     x, y = digits()
     pruned = tfmot.sparsity.keras.prune_low_magnitude(
@@ -121,6 +121,14 @@ def test_pruned_weights_stay_zero(method, tmp_path) -> None:
     for name, values in zero.items():
         assert (stripped.get_layer(name).kernel.numpy()[values] == 0).all()
     accq.convert(qmodel, tmp_path / "sparse.tflite")
+    integers = accq.export_integers(tmp_path / "sparse.tflite", tmp_path / "sparse.npz")
+    for layer in integers.layers:
+        if layer.name in zero:
+            written = integers.arrays[f"{layer.index}/weights"].reshape(layer.channels, -1)
+            pruned_weights = zero[layer.name].reshape(-1, layer.channels).T
+            assert (written[pruned_weights] == 0).all()
+            assert written.any()
+    assert {"conv", "logits"} <= {layer.name for layer in integers.layers}
 
 
 def test_a_penalty_is_part_of_the_loss() -> None:
