@@ -1,15 +1,16 @@
 """Runs every check of the project: python tests/run_all.py [--quick] [stage ...]
 
 Stages, in this order: lint, cpp, sanitizers, threads, aarch64, armv7, riscv64, wheel,
-wheel_aarch64, python. A stage that fails does not stop the others; the exit status is nonzero when
-any failed. Needs the `[test]` extra, CMake, a C++17 compiler and GoogleTest; everything is built in
-temporary folders. Where the tools of an emulated stage are missing it is skipped, with a message;
-with CI set it fails.
+wheel_aarch64, backends, python. A stage that fails does not stop the others; the exit status is
+nonzero when any failed. Needs the `[test]` extra, CMake, a C++17 compiler and GoogleTest;
+everything is built in temporary folders. Where the tools of an emulated stage, or the frameworks of
+`backends`, are missing it is skipped, with a message; with CI set it fails.
 """
 
 import argparse
 import contextlib
 import functools
+import importlib.util
 import os
 import platform
 import shutil
@@ -207,6 +208,23 @@ def _wheels() -> dict[str, Path]:
     return {path.stem.partition("manylinux_2_17_")[2]: path for path in folder.glob("*.whl")}
 
 
+def backends(_: bool) -> None:
+    """Keras's backends, each in a process of its own, and models exchanged between them."""
+    missing = [name for name in ("jax", "torch") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise _skipped(f"not installed: {' and '.join(missing)} (pip install -e '.[backends]')")
+    with tempfile.TemporaryDirectory(prefix="keras-accq-backends-") as folder:
+        # On the last one, what the others left is compared, converted and run.
+        for name in ("jax", "torch", "tensorflow"):
+            run(
+                [sys.executable, "-m", "pytest", "-q", "--durations=10", "tests/backends"],
+                PYTHONPATH=str(REPOSITORY),
+                KERAS_BACKEND=name,
+                ACCQ_BACKENDS=folder,
+                OMP_NUM_THREADS="1",  # The networks are small: more threads wait for each other.
+            )
+
+
 def wheel(_: bool) -> None:
     """Build the wheels, install this machine's into a new environment, run the quick tests on it.
 
@@ -294,6 +312,7 @@ STAGES: dict[str, Callable[[bool], str | None]] = {
         riscv64,
         wheel,
         wheel_aarch64,
+        backends,
         python,
     )
 }

@@ -68,8 +68,12 @@ def names(page: str, folder: Path) -> dict[str, Any]:
     }
     if page == "recipes.md":
         given["other"] = accq.recipe_of(accq.quantize(model, 14, calibration_data=x))
-    if page == "android.md":
+    if page in ("android.md", "backends.md"):
         given["qmodel"] = accq.quantize(model, 16, calibration_data=x)
+    if page == "backends.md":
+        import tensorflow
+
+        given["tf"] = tensorflow
     return given
 
 

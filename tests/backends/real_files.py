@@ -1,0 +1,28 @@
+"""Converting trained models and comparing the delegate's outputs with the model's."""
+
+from typing import Any
+
+import numpy as np
+from end_to_end.running import outputs
+
+import keras_accq as accq
+
+
+def assert_runs_as_predicted(
+    qmodel: Any, x: np.ndarray, wanted: np.ndarray, step: float, path: Any
+) -> None:
+    """Certifies the model's file, runs it through the delegate, and compares the logits.
+
+    Args:
+        qmodel: A quantized model of either Keras.
+        x: Its inputs.
+        wanted: What Keras predicted for them.
+        step: What a unit of the int8 output stands for.
+        path: Where to write the file.
+    """
+    certificate = accq.convert(qmodel, path, input_type="float32", output_type="float32")
+    assert certificate.verdict == "P = 16 monolithic: all 3 ops"
+    assert accq.verify(path) == certificate
+    (logits,) = outputs(accq.Interpreter, path, [x])
+    assert np.mean(logits.argmax(1) == wanted.argmax(1)) >= 0.99
+    assert np.abs(logits - wanted).max() <= 2.01 * step
