@@ -226,17 +226,18 @@ class Counter:
         instructions = [int(line) for line in out.read_text().splitlines()][1::2]
         if not self.models:
             return [Count(n) for n in instructions]
-        stretches = modelled.read_blocks(blocks)[1::2]
-        return [self._modelled(core, *pair) for pair in zip(instructions, stretches, strict=True)]
-
-    def _modelled(self, core: str, instructions: int, blocks: modelled.Runs) -> Count:
         try:
-            cycles = modelled.model(blocks, modelled.MODEL_OF[core]).cycles
-            found = [modelled.model(blocks, other) for other in modelled.MODELS]
+            stretches = modelled.read_blocks(blocks)[1::2]
+            pairs = zip(instructions, stretches, strict=True)
+            return [self._modelled(core, *pair) for pair in pairs]
         except modelled.Unavailable as error:
             print(f"no modelled cycles: {error}", file=sys.stderr)
-            self.models = False
-            return Count(instructions)
+            self._models = False
+            return [Count(n) for n in instructions]
+
+    def _modelled(self, core: str, instructions: int, blocks: modelled.Runs) -> Count:
+        cycles = modelled.model(blocks, modelled.MODEL_OF[core]).cycles
+        found = [modelled.model(blocks, other) for other in modelled.MODELS]
         inner = [f"{m.inner_macs / m.inner_cycles:.1f}" if m.inner_macs else "-" for m in found]
         return Count(instructions, cycles, " ".join(inner))
 

@@ -59,19 +59,36 @@ class Modelled:
 def read_blocks(path: Path) -> list[Runs]:
     """How often each block ran in each stretch of a file that count_instructions.c wrote."""
     stretches: list[Runs] = []
-    lines = iter(path.read_text().splitlines())
-    for line in lines:
-        if line.startswith("="):
+    lines = list(map(str.strip, path.read_text().splitlines()))
+    known = _decoded({line for line in lines if line.startswith(".byte")})
+    at = 0
+    while at < len(lines):
+        if lines[at].startswith("="):
             stretches.append(collections.Counter())
+            at += 1
             continue
-        count, length = map(int, line.split())
-        stretches[-1][tuple(_relocated(next(lines)) for _ in range(length))] += count
+        count, length = map(int, lines[at].split())
+        block = (known.get(line, line) for line in lines[at + 1 : at + 1 + length])
+        stretches[-1][tuple(map(_relocated, block))] += count
+        at += 1 + length
     return stretches
+
+
+def _decoded(instructions: set[str]) -> dict[str, str]:
+    """Those that the emulator only knows as bytes, newer ones like SDOT, in words."""
+    texts = sorted(instructions)
+    hexadecimal = "\n".join(text.removeprefix(".byte").replace(",", " ") for text in texts)
+    command = [_program("llvm-mc"), "--disassemble", "-triple=aarch64", f"-mattr={_FEATURES}"]
+    done = subprocess.run(command, input=hexadecimal, text=True, capture_output=True, check=False)
+    words = [line.strip() for line in done.stdout.splitlines() if line.startswith("\t")]
+    words = [word for word in words if not word.startswith(".")]  # sections
+    if done.returncode or len(words) != len(texts):
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return {text: word.replace("\t", " ") for text, word in zip(texts, words, strict=True)}
 
 
 def _relocated(instruction: str) -> str:
     """Without the address that a branch goes to, which differs from process to process."""
-    instruction = instruction.strip()
     if not _NAMES_AN_ADDRESS.match(instruction):
         return instruction
     return re.sub(r"#?0x[0-9a-f]+$", "target", instruction)
@@ -115,17 +132,14 @@ def model(runs: Runs, core: str, coverage: float = 0.995) -> Modelled:
 
 def block_cycles(blocks: Iterable[Block], core: str) -> dict[Block, float]:
     """The cycles of one run of each block, of many in a row."""
-    names = [*(f"llvm-mca-{version}" for version in range(30, 14, -1)), "llvm-mca"]
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        raise Unavailable("not on PATH: llvm-mca (Debian's llvm-19)")
     blocks = list(blocks)
     text = ["target:"]
     for i, block in enumerate(blocks):
         text += [f"/* LLVM-MCA-BEGIN {i} */", *block, f"/* LLVM-MCA-END {i} */"]
-    command = [program, "-mtriple=aarch64", f"-mcpu={core}", f"-mattr={_FEATURES}"]
+    command = [_program("llvm-mca"), "-mtriple=aarch64", f"-mcpu={core}", f"-mattr={_FEATURES}"]
     # A call as a branch: what is called is counted itself.
     command += [f"-iterations={_ITERATIONS}", "-call-latency=1"]
+    command.append("-skip-unsupported-instructions=lack-sched")  # atomic ones, on some cores
     done = subprocess.run(
         [*command, "-"], input="\n".join(text) + "\n", text=True, capture_output=True, check=False
     )
@@ -133,3 +147,12 @@ def block_cycles(blocks: Iterable[Block], core: str) -> dict[Block, float]:
     if done.returncode or len(found) != len(blocks):
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
     return {block: int(n) / _ITERATIONS for block, n in zip(blocks, found, strict=True)}
+
+
+def _program(name: str) -> str:
+    """LLVM's program of that name, the newest; those before 19 lack an option."""
+    names = (f"{name}-{version}" for version in range(30, 18, -1))
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        raise Unavailable(f"not on PATH: {name} (Debian's llvm-19)")
+    return program
