@@ -97,8 +97,9 @@ def _cpp_sources() -> list[Path]:
 
 def _ctest(configuration: str, options: Sequence[str], *selection: str) -> None:
     folder = build(configuration, ["-DACCQ_BUILD_TESTS=ON", *options])
+    ctest = ["ctest", "--test-dir", str(folder), "--parallel", "2", "--output-on-failure"]
     run(
-        ["ctest", "--test-dir", str(folder), "--output-on-failure", "--no-tests=error", *selection],
+        [*ctest, "--no-tests=error", *selection],
         ASAN_OPTIONS="detect_leaks=1:detect_stack_use_after_return=1",
         UBSAN_OPTIONS="print_stacktrace=1",
     )
