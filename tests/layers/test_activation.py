@@ -166,6 +166,7 @@ def test_a_learned_scale_starts_at_the_range_set_and_follows_its_gradient() -> N
     assert float(layer.log2_gain) == 0
 
 
+@pytest.mark.slow
 def test_training_widens_a_range_that_clips() -> None:
     inputs = keras.Input((4,))
     layer = ActivationQuantizer(4, observe=False, learn=True, name="q")

@@ -49,6 +49,7 @@ def test_the_width_chosen_is_about_the_best():
     assert chosen < 1.25 * min(error(input_bits=bits) for bits in (4, 5, 6, 7))
 
 
+@pytest.mark.slow
 def test_widths_that_are_given_stay():
     model = _model(64)
     assert _widths(model, 12, input_bits=7) == [7, 7]

@@ -37,6 +37,7 @@ def _assert_fits(q, operands):
     assert np.abs(q).max() <= operands.largest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(methods.METHODS))
 @settings(max_examples=60)
 @given(float_weights.matrices(), _WIDTHS, st.booleans(), st.floats(-10, 10))

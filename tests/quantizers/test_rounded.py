@@ -24,6 +24,7 @@ def _quantized(method, v, parameters, operands):
     return q.numpy(), s.numpy()
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(
     st.integers(0, 2**32 - 1),

@@ -20,6 +20,7 @@ def _outputs(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:
     return [np.array(y) for y in keras.tree.flatten(model(x, training=False))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [keras_models.sequential, keras_models.residual])
 @pytest.mark.parametrize(
     "arguments",
