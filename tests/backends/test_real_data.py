@@ -32,6 +32,6 @@ def test_trained_and_quantized(name, backend, exchange) -> None:
     ]
     print(f"{name} on {backend}: float {accuracies[0]:.4f}, quantized {accuracies[1]:.4f}")
     assert min(accuracies) > LEAST_ACCURACY[name]
-    assert accuracies[1] > accuracies[0] - 0.02
+    assert accuracies[1] > accuracies[0] - 0.03
     qmodel.save(exchange / f"{backend}-{name}.keras")
     np.save(exchange / f"{backend}-{name}.npy", logits)

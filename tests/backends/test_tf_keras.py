@@ -134,6 +134,6 @@ def test_real_data(name, apply, tmp_path, delegate_library) -> None:
     ]
     print(f"{name} in tf_keras: float {accuracies[0]:.4f}, quantized {accuracies[1]:.4f}")
     assert min(accuracies) > LEAST_ACCURACY[name]
-    assert accuracies[1] > accuracies[0] - 0.02
+    assert accuracies[1] > accuracies[0] - 0.03
     step = float(qmodel.get_layer("logits_quantizer").quantization()[0])
     assert_runs_as_predicted(qmodel, x_test, logits, step, tmp_path / "model.tflite")
