@@ -17,6 +17,21 @@ namespace accq {
 
 inline constexpr int kDotChannels = 16;
 
+// clang-format off
+
+// Of pixel p, or of two from p on: no sums yet.
+#define ZERO(p, a, b, c, d)                                     \
+  PIXEL(p, "movi v" #a ".4s, #0\n" "movi v" #b ".4s, #0\n"      \
+           "movi v" #c ".4s, #0\n" "movi v" #d ".4s, #0\n")
+// What the assembly of both kernels reads and changes, by the names that it has there.
+#define DOT_OPERANDS                                                                              \
+  : [weights] "+r"(weights), [offsets] "+r"(offsets), [left] "+r"(left), [offset] "=&r"(offset)   \
+  : [pixels] "i"(kPixels), [sums] "r"(sums), [p0] "r"(operands[0]), [p1] "r"(operands[1]),        \
+    [p2] "r"(operands[2]), [p3] "r"(operands[3])                                                  \
+  : EVERY_VECTOR, "cc", "memory"
+
+// clang-format on
+
 // Calls body(operands, sums) for each tile of kPixels pixels, then writes its outputs, made of the
 // sums without bias. `operands` are four; those that are not used stand for the first. `sums` has
 // room for an even number of pixels.

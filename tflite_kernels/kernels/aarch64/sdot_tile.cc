@@ -13,9 +13,6 @@ namespace {
 // clang-format off
 
 // Sums of pixel p in four registers from v(16 + 4 * p) on, operands of pixel p in v(8 + p).
-#define ZERO(p, a, b, c, d)                                     \
-  PIXEL(p, "movi v" #a ".4s, #0\n" "movi v" #b ".4s, #0\n"      \
-           "movi v" #c ".4s, #0\n" "movi v" #d ".4s, #0\n")
 #define SDOT(p, x, j, a, b, c, d, w0, w1, w2, w3)               \
   PIXEL(p, "sdot v" #a ".4s, v" #w0 ".16b, v" #x ".4b[" #j "]\n" \
            "sdot v" #b ".4s, v" #w1 ".16b, v" #x ".4b[" #j "]\n" \
@@ -65,10 +62,7 @@ void Sum(const ConvBlock& block, const int8_t* const* operands, int32_t (*sums)[
     STORE(1, 20, 21, 22, 23, 64, 96)
     STORE(2, 24, 25, 26, 27, 128, 160)
     STORE(3, 28, 29, 30, 31, 192, 224)
-    : [weights] "+r"(weights), [offsets] "+r"(offsets), [left] "+r"(left), [offset] "=&r"(offset)
-    : [pixels] "i"(kPixels), [sums] "r"(sums), [p0] "r"(operands[0]), [p1] "r"(operands[1]),
-      [p2] "r"(operands[2]), [p3] "r"(operands[3])
-    : EVERY_VECTOR, "cc", "memory");
+    DOT_OPERANDS);
 }
 
 // clang-format on

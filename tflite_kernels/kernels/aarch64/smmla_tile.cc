@@ -14,9 +14,6 @@ namespace {
 
 // Sums of pixels 0 and 1 and channels 2 * i and 2 * i + 1 in v(16 + i), those of pixels 2 and 3 in
 // v(24 + i): pixel 0's two, then pixel 1's.
-#define ZERO(p, a, b, c, d)                                     \
-  PIXEL(p, "movi v" #a ".4s, #0\n" "movi v" #b ".4s, #0\n"      \
-           "movi v" #c ".4s, #0\n" "movi v" #d ".4s, #0\n")
 // Bytes 0-7 of two pixels to register `low`, bytes 8-15 to `high`.
 #define TWO_PIXELS(p, first, second, x, y, low, high)           \
   PIXEL(p, "ldr q" #x ", [%[" first "], %[offset]]\n"           \
@@ -76,10 +73,7 @@ void Sum(const ConvBlock& block, const int8_t* const* operands, int32_t (*sums)[
     STORE(2, 26, 27, 144, 208)
     STORE(2, 28, 29, 160, 224)
     STORE(2, 30, 31, 176, 240)
-    : [weights] "+r"(weights), [offsets] "+r"(offsets), [left] "+r"(left), [offset] "=&r"(offset)
-    : [pixels] "i"(kPixels), [sums] "r"(sums), [p0] "r"(operands[0]), [p1] "r"(operands[1]),
-      [p2] "r"(operands[2]), [p3] "r"(operands[3])
-    : EVERY_VECTOR, "cc", "memory");
+    DOT_OPERANDS);
 }
 
 // clang-format on
