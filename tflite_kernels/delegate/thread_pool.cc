@@ -1,7 +1,8 @@
 #include "delegate/thread_pool.h"
 
+#include <unistd.h>
+
 #include <csignal>
-#include <thread>
 
 namespace accq {
 namespace {
@@ -28,7 +29,9 @@ class Caller {
 
   // Whether the processor has room for `parts` threads of each caller.
   bool HasRoomFor(int parts) const {
-    static const int processors = static_cast<int>(std::thread::hardware_concurrency());
+    // Not std::thread's: the C++ library of every system has mutexes in its headers, but that
+    // function in a file that a freestanding build does not link.
+    static const auto processors = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
     return others_ == 0 || (others_ + 1) * parts <= processors;
   }
 

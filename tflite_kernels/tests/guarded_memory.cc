@@ -11,7 +11,9 @@
 
 namespace accq {
 
-#if defined(__SANITIZE_ADDRESS__)  // guards every byte, of what is not assembly
+// Sanitizers see to all memory themselves: AddressSanitizer guards every byte, of what is not
+// assembly, and ThreadSanitizer does not bear that its operators new and delete are replaced.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 
 void* AllocateGuarded(size_t bytes, size_t alignment) {
   void* memory = nullptr;
@@ -71,4 +73,7 @@ void* operator new[](std::size_t bytes, std::align_val_t alignment,
   return accq::AllocateGuarded(bytes, static_cast<std::size_t>(alignment));
 }
 void operator delete[](void* memory, std::align_val_t) noexcept { accq::FreeGuarded(memory); }
+void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept {
+  accq::FreeGuarded(memory);
+}
 #endif

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 int* __errno(void) { return &errno; }
 
@@ -22,6 +23,12 @@ int pthread_sigmask(int how, const unsigned long* set, unsigned long* before) {
   const int result = glibc(how, set == NULL ? NULL : wide, wide_before);
   if (before != NULL) *before = wide_before[0];
   return result;
+}
+
+// The one name that the library asks for, by bionic's number.
+long sysconf(int name) {
+  long (*glibc)(int) = (long (*)(int))dlsym(RTLD_NEXT, "sysconf");
+  return glibc(name == 0x0061 ? _SC_NPROCESSORS_ONLN : name);
 }
 
 int __android_log_write(int priority, const char* tag, const char* text) {
