@@ -3,7 +3,8 @@
 //   k4n16: 16 channels, 4 bytes. Lane 2 * c + h of a group multiplies bytes 2 * h and 2 * h + 1 for
 //          the block's channel c.
 //   k16n4: 4 channels, 16 bytes. Lane 8 * c + i multiplies bytes i and i + 8.
-//   k16n4p: the same, but bytes 2 * i and 2 * i + 1.
+//   k16n4p: the same, but bytes 2 * i and 2 * i + 1. With lanes of a byte, lane 16 * c + i
+//           multiplies byte i.
 //
 // Groups run along the bytes that lie side by side in the input: a whole filter row (filter_w *
 // in_channels) when the filter is dense and has one group of channels, else each tap on its own.

@@ -67,6 +67,7 @@ struct ConvLoops {
   // groups, channels and bytes. For dot products.
   int32_t (*place)(int32_t channel, int32_t byte) = nullptr;
   bool takes_many = false;  // tiles at once
+  bool bytes = false;       // stored operands are multiplied in int8 lanes (Form::kBytes)
 };
 
 }  // namespace accq

@@ -31,6 +31,7 @@ const std::vector<const Kernel*>& KernelTable() {
 #ifdef ACCQ_AARCH64
       &kNeonSmmla,  // as avx512vnni_k4n32, with int32 sums
       &kNeonSdot,   // the same
+      &kNeonDot16,  // the same, of about 4 bits; int8 sums
 #endif
 #ifdef ACCQ_NEON
       &kNeonDot8,       // as avx2_k4n16

@@ -46,13 +46,13 @@ struct PackedConv::Block {
 
  private:
   bool PackInt16(const OpSpec& spec, const ConvLoops& loops);
-  bool BuildSchedule(const OpSpec& spec, const ConvLayout& layout, const Buffer<Group>& groups);
+  bool BuildSchedule(const OpSpec& spec, const ConvLoops& loops, const Buffer<Group>& groups);
   bool PackDots(const OpSpec& spec, const ConvLoops& loops);
 };
 
 bool PackedConv::Block::Init(const OpSpec& spec, const ConvLoops& loops, size_t index) {
   channels = ChannelsOfBlock(spec, index, loops.block_channels);
-  if (loops.stored) form = Form::kStored;
+  if (loops.stored) form = loops.bytes ? Form::kBytes : Form::kStored;
   if (!(loops.dots ? PackDots(spec, loops) : PackInt16(spec, loops)) ||
       !columns.Allocate(places.size() + 1)) {
     return false;
@@ -72,7 +72,7 @@ bool PackedConv::Block::PackInt16(const OpSpec& spec, const ConvLoops& loops) {
   Buffer<Group> groups;
   Buffer<GroupPlace> group_places;
   if (!ConvGroups(spec, loops.layout, channels, &groups, &group_places) ||
-      !BuildSchedule(spec, loops.layout, groups) || !places.Allocate(schedule.steps())) {
+      !BuildSchedule(spec, loops, groups) || !places.Allocate(schedule.steps())) {
     return false;
   }
   for (size_t s = 0; s < places.size(); ++s) places[s] = group_places[schedule.group_of_step(s)];
@@ -82,17 +82,17 @@ bool PackedConv::Block::PackInt16(const OpSpec& spec, const ConvLoops& loops) {
   return true;
 }
 
-bool PackedConv::Block::BuildSchedule(const OpSpec& spec, const ConvLayout& layout,
+bool PackedConv::Block::BuildSchedule(const OpSpec& spec, const ConvLoops& loops,
                                       const Buffer<Group>& groups) {
-  if (form != Form::kStored) return BuildCheaperSchedule(spec, groups, &schedule, &form);
+  if (!loops.stored) return BuildCheaperSchedule(spec, groups, &schedule, &form);
   if (!schedule.Build(groups.data(), groups.size(), spec, form) ||
       !reordered.Allocate(schedule.steps() + 1)) {
     return false;
   }
   for (size_t s = 0; s < schedule.steps(); ++s) {
     for (int32_t i = 0; i < 2 * kLanes; ++i) {
-      const int32_t byte = i % layout.bytes;
-      reordered[s].weights[i] = schedule.packed()[s].weights[i - byte + layout.PlaceOf(byte)];
+      const int32_t byte = i % loops.layout.bytes;
+      reordered[s].weights[i] = schedule.packed()[s].weights[i - byte + loops.layout.PlaceOf(byte)];
     }
   }
   return true;

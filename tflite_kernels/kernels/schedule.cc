@@ -4,21 +4,29 @@
 #include <utility>
 
 #include "kernels/break.h"
+#include "kernels/geometry.h"
 
 namespace accq {
 namespace {
 
-constexpr int32_t kLimit = kBreakSpill ? INT16_MAX + 1 : INT16_MAX;
+constexpr int kWeights = 2 * kLanes;  // of a group
+
+// The greatest magnitude of a sum in one of `count` lanes.
+constexpr int32_t LimitOf(int count) {
+  return (count == kLanes ? INT16_MAX : INT8_MAX) + (kBreakSpill ? 1 : 0);
+}
 
 // Steps that are put in order together: as many as give almost what all together would, in time
 // that grows with the weights and not with their square.
 constexpr size_t kChunk = 128;
 
-// What weights add to the bounds of each lane: rule 2's b * P - a * N, then b * N - a * P.
+// What weights add to the bounds of each of kCount lanes: rule 2's b * P - a * N, then b * N -
+// a * P.
+template <int kCount>
 struct Loads {
-  uint16_t of[2 * kLanes];
+  uint16_t of[2 * kCount];
 
-  uint16_t Most() const { return *std::max_element(of, of + 2 * kLanes); }
+  uint16_t Most() const { return *std::max_element(of, of + 2 * kCount); }
 };
 
 class Bounds {
@@ -28,16 +36,27 @@ class Bounds {
         b_(form == Form::kShifted ? spec.in_max - spec.in_min : std::max(spec.in_max, 0)) {}
 
   // A pair of weights adds at most 255 * 256, which uint16 holds.
-  Loads LoadsOf(const Group& group) const {
-    Loads loads;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const int32_t u = group.weights[2 * lane], v = group.weights[2 * lane + 1];
-      const int32_t positive = std::max(u, 0) + std::max(v, 0);
-      const int32_t negative = positive - u - v;
-      loads.of[lane] = static_cast<uint16_t>(b_ * positive - a_ * negative);
-      loads.of[kLanes + lane] = static_cast<uint16_t>(b_ * negative - a_ * positive);
+  template <int kCount>
+  Loads<kCount> LoadsOf(const Group& group) const {
+    constexpr int kEach = kWeights / kCount;
+    Loads<kCount> loads;
+    for (int lane = 0; lane < kCount; ++lane) {
+      int32_t positive = 0, negative = 0;
+      for (int i = 0; i < kEach; ++i) {
+        const int32_t w = group.weights[kEach * lane + i];
+        positive += std::max(w, 0);
+        negative -= std::min(w, 0);
+      }
+      loads.of[lane] = static_cast<uint16_t>(OfHigh(positive, negative));
+      loads.of[kCount + lane] = static_cast<uint16_t>(OfHigh(negative, positive));
     }
     return loads;
+  }
+
+  // b * P - a * N; with the two exchanged, the other bound.
+  template <typename Integer>
+  Integer OfHigh(Integer positive, Integer negative) const {
+    return b_ * positive - a_ * negative;
   }
 
  private:
@@ -45,33 +64,54 @@ class Bounds {
 };
 
 // A segment that may take more steps, and what its lanes have left.
+template <int kCount>
 class OpenSegment {
  public:
-  void Clear() { std::fill_n(left_.of, 2 * kLanes, static_cast<uint16_t>(kLimit)); }
+  void Clear() { std::fill_n(left_.of, 2 * kCount, static_cast<uint16_t>(LimitOf(kCount))); }
 
-  bool Fits(const Loads& loads) const {
+  bool Fits(const Loads<kCount>& loads) const {
     for (int half = 0; half < 2; ++half) {  // the first one tells most of the time
       bool fits = true;
-      for (int i = half * kLanes; i < (half + 1) * kLanes; ++i) fits &= loads.of[i] <= left_.of[i];
+      for (int i = half * kCount; i < (half + 1) * kCount; ++i) fits &= loads.of[i] <= left_.of[i];
       if (!fits) return false;
     }
     return true;
   }
 
-  void Add(const Loads& loads) {
-    for (int i = 0; i < 2 * kLanes; ++i) left_.of[i] -= loads.of[i];
+  void Add(const Loads<kCount>& loads) {
+    for (int i = 0; i < 2 * kCount; ++i) left_.of[i] -= loads.of[i];
   }
 
  private:
-  Loads left_;
+  Loads<kCount> left_;
 };
 
 bool HoldsLeastInt8(const Group& group) {
-  return std::find(group.weights, group.weights + 2 * kLanes, INT8_MIN) !=
-         group.weights + 2 * kLanes;
+  return std::find(group.weights, group.weights + kWeights, INT8_MIN) != group.weights + kWeights;
 }
 
 }  // namespace
+
+bool FitsBytes(const OpSpec& spec) {
+  if (spec.weights == nullptr) return false;
+  const Bounds bounds(spec, Form::kBytes);
+  const int64_t products = ProductsPerOutput(spec);
+  for (int32_t c = 0; c < spec.out_channels; ++c) {
+    int64_t positive = 0, negative = 0;
+    for (int64_t k = 0; k < products; ++k) {
+      const int32_t w = spec.weights[WeightIndex(spec, c, k)];
+      const int32_t up = std::max(w, 0), down = std::max(-w, 0);
+      if (2 * std::max(bounds.OfHigh(up, down), bounds.OfHigh(down, up)) > INT8_MAX) return false;
+      positive += up;
+      negative += down;
+    }
+    if (std::max(bounds.OfHigh(positive, negative), bounds.OfHigh(negative, positive)) >
+        INT16_MAX) {
+      return false;
+    }
+  }
+  return true;
+}
 
 // Where packing puts the steps: `order`, and the segment of each in that order.
 struct Schedule::Packing {
@@ -86,7 +126,9 @@ bool Schedule::Build(const Group* groups, size_t count, const OpSpec& spec, Form
   num_steps_ = num_spills_ = 0;
   Split(groups, spec, form);
   Packing packing;
-  return Pack(spec, form, &packing) && SortByLength(packing);
+  const bool packed = form == Form::kBytes ? Pack<kWeights>(spec, form, &packing)
+                                           : Pack<kLanes>(spec, form, &packing);
+  return packed && SortByLength(packing);
 }
 
 void Schedule::Split(const Group* groups, const OpSpec& spec, Form form) {
@@ -96,13 +138,13 @@ void Schedule::Split(const Group* groups, const OpSpec& spec, Form form) {
     sources_[num_steps_++] = static_cast<int32_t>(source);
   };
   for (size_t g = 0; g < num_groups_; ++g) {
-    if (bounds.LoadsOf(groups[g]).Most() <= kLimit &&
-        !(form == Form::kSigned && HoldsLeastInt8(groups[g]))) {
+    if (form == Form::kBytes || (bounds.LoadsOf<kLanes>(groups[g]).Most() <= LimitOf(kLanes) &&
+                                 !(form == Form::kSigned && HoldsLeastInt8(groups[g])))) {
       append(groups[g], g);
       continue;
     }
     Group first, second;
-    for (int i = 0; i < 2 * kLanes; ++i) {
+    for (int i = 0; i < kWeights; ++i) {
       first.weights[i] = static_cast<int8_t>(groups[g].weights[i] / 2);
       second.weights[i] = static_cast<int8_t>(groups[g].weights[i] - first.weights[i]);
     }
@@ -111,11 +153,12 @@ void Schedule::Split(const Group* groups, const OpSpec& spec, Form form) {
   }
 }
 
+template <int kCount>
 bool Schedule::Pack(const OpSpec& spec, Form form, Packing* packing) {
   const Bounds bounds(spec, form);
   const size_t chunk = std::min(num_steps_, kChunk);
-  Buffer<Loads> loads;
-  Buffer<OpenSegment> open;
+  Buffer<Loads<kCount>> loads;
+  Buffer<OpenSegment<kCount>> open;
   if (!loads.Allocate(chunk) || !open.Allocate(chunk) || !packing->order.Allocate(num_steps_) ||
       !packing->segment.Allocate(num_steps_) || !packing->lengths.Allocate(num_steps_)) {
     return false;
@@ -125,7 +168,7 @@ bool Schedule::Pack(const OpSpec& spec, Form form, Packing* packing) {
     size_t* const order = packing->order.data() + first;
     uint16_t most[kChunk];
     for (size_t i = 0; i < steps; ++i) {
-      loads[i] = bounds.LoadsOf(steps_[first + i]);
+      loads[i] = bounds.LoadsOf<kCount>(steps_[first + i]);
       most[i] = loads[i].Most();
       order[i] = i;
     }
@@ -134,7 +177,7 @@ bool Schedule::Pack(const OpSpec& spec, Form form, Packing* packing) {
     int32_t* const lengths = packing->lengths.data() + num_spills_;
     size_t segments = 0;
     for (size_t i = 0; i < steps; ++i) {
-      const Loads& step = loads[order[i]];
+      const Loads<kCount>& step = loads[order[i]];
       size_t s = 0;
       while (s < segments &&
              ((spec.most_steps > 0 && lengths[s] >= spec.most_steps) || !open[s].Fits(step))) {

@@ -111,13 +111,16 @@ std::string LayoutSpills(const std::string& layout, const OpSpec& spec, int64_t*
       }
       AddFigures(schedule, figures);
     }
-  } else if (layout == "neon_dot8" || layout == "portable_dot8") {
+  } else if (layout == "neon_dot8" || layout == "neon_dot16" || layout == "portable_dot8") {
+    const bool bytes = layout == "neon_dot16";
+    if (bytes && !FitsBytes(spec)) return "neon_dot16 does not take these weights and operands";
     const ConvLayout& packed = layout == "neon_dot8" ? kK16N4 : kK16N4Pairs;
     Buffer<GroupPlace> places;
     for (size_t b = 0; b < CountConvBlocks(spec, packed.channels); ++b) {
       const ConvChannels channels = ChannelsOfBlock(spec, b, packed.channels);
       if (!ConvGroups(spec, packed, channels, &groups, &places) ||
-          !schedule.Build(groups.data(), groups.size(), spec, Form::kStored)) {
+          !schedule.Build(groups.data(), groups.size(), spec,
+                          bytes ? Form::kBytes : Form::kStored)) {
         return "no memory";
       }
       AddFigures(schedule, figures);
@@ -137,7 +140,8 @@ std::string LayoutSpills(const std::string& layout, const OpSpec& spec, int64_t*
       }
     }
   } else {
-    return "expected the layout avx2_k4n16, avx2_dw, neon_dot8, neon_dw or portable_dot8, came " +
+    return "expected the layout avx2_k4n16, avx2_dw, neon_dot8, neon_dot16, neon_dw or "
+           "portable_dot8, came " +
            layout;
   }
   return "";

@@ -27,7 +27,7 @@ int8_t RoundToInt8(double v) {
 // The weights of one channel.
 std::vector<int8_t> MakeWeights(Weights kind, int64_t count, int64_t budget, std::mt19937& random) {
   std::normal_distribution<double> normal;
-  std::uniform_int_distribution<int> any(-128, 127);
+  std::uniform_int_distribution<int> any(-128, 127), four_bits(-7, 7);
   std::vector<int8_t> q(count);
   switch (kind) {
     case Weights::kNormal:
@@ -69,6 +69,14 @@ std::vector<int8_t> MakeWeights(Weights kind, int64_t count, int64_t budget, std
     case Weights::kSparse:
       for (int8_t& v : q) v = static_cast<int8_t>(any(random) % 8 == 0 ? any(random) : 0);
       break;
+    case Weights::kFourBits:
+    case Weights::kAll7:
+      for (int8_t& v : q) {
+        v = static_cast<int8_t>(kind == Weights::kAll7 ? 7 : four_bits(random));
+        budget -= std::abs(v);
+        if (budget < 0) v = 0;
+      }
+      break;
   }
   return q;
 }
@@ -77,8 +85,9 @@ std::vector<int8_t> MakeWeights(Weights kind, int64_t count, int64_t budget, std
 
 const std::vector<Weights>& AllWeights() {
   static const std::vector<Weights> all = {
-      Weights::kNormal,      Weights::kUniform,     Weights::kAll127, Weights::kAllMinus128,
-      Weights::kAlternating, Weights::kConstrained, Weights::kSparse,
+      Weights::kNormal,      Weights::kUniform,     Weights::kAll127,
+      Weights::kAllMinus128, Weights::kAlternating, Weights::kConstrained,
+      Weights::kSparse,      Weights::kFourBits,    Weights::kAll7,
   };
   return all;
 }
@@ -99,6 +108,10 @@ const char* NameOf(Weights kind) {
       return "constrained";
     case Weights::kSparse:
       return "sparse";
+    case Weights::kFourBits:
+      return "4 bits";
+    case Weights::kAll7:
+      return "all 7";
   }
   return "";
 }

@@ -21,6 +21,8 @@ enum class Weights {
   kAlternating,  // 127, -128, 127, ...
   kConstrained,  // random, magnitudes of a channel sum to just what int16 holds
   kSparse,
+  kFourBits,  // -7 to 7, with a channel's magnitudes like kConstrained's or less
+  kAll7,      // as many as kConstrained's magnitudes are enough for, then zeros
 };
 const std::vector<Weights>& AllWeights();
 const char* NameOf(Weights kind);

@@ -20,19 +20,23 @@ constexpr Case kCases[] = {
     {Form::kShifted, -128, 127}, {Form::kSigned, -128, 127}, {Form::kShifted, -8, 7},
     {Form::kSigned, -8, 7},      {Form::kSigned, 5, 90},     {Form::kShifted, 5, 90},
     {Form::kSigned, -100, -3},   {Form::kShifted, 7, 7},     {Form::kSigned, -128, -128},
-    {Form::kStored, -128, 127},  {Form::kStored, 5, 90},
+    {Form::kStored, -128, 127},  {Form::kStored, 5, 90},     {Form::kBytes, -8, 7},
+    {Form::kBytes, 1, 3},
 };
+
+int LimitOf(const Case& c) { return c.form == Form::kBytes ? 127 : 32767; }
 
 // The greatest magnitude that a lane of these steps can reach, by trying both extreme operands of
 // each weight.
 int64_t WorstCase(const Case& c, const std::vector<Group>& steps) {
   const int64_t a = c.form != Form::kShifted ? std::min(c.in_min, 0) : 0;
   const int64_t b = c.form != Form::kShifted ? std::max(c.in_max, 0) : c.in_max - c.in_min;
+  const int each = c.form == Form::kBytes ? 1 : 2;  // weights of a lane
   int64_t worst = 0;
-  for (int lane = 0; lane < kLanes; ++lane) {
+  for (int lane = 0; lane < 2 * kLanes / each; ++lane) {
     int64_t least = 0, greatest = 0;
     for (const Group& step : steps) {
-      for (const int i : {2 * lane, 2 * lane + 1}) {
+      for (int i = each * lane; i < each * (lane + 1); ++i) {
         least += std::min(a * step.weights[i], b * step.weights[i]);
         greatest += std::max(a * step.weights[i], b * step.weights[i]);
       }
@@ -55,6 +59,7 @@ std::vector<Group> RandomGroups(int count, int magnitude, uint32_t seed) {
 TEST(ScheduleTest, SegmentsFitAndKeepEveryWeight) {
   for (const Case& c : kCases) {
     for (const int magnitude : {0, 1, 5, 40, 100, 128}) {
+      if (c.form == Form::kBytes && magnitude > 5) continue;  // not FitsBytes
       const std::vector<Group> groups = RandomGroups(150, magnitude, magnitude);
       OpSpec spec;
       spec.in_min = c.in_min;
@@ -81,7 +86,7 @@ TEST(ScheduleTest, SegmentsFitAndKeepEveryWeight) {
               }
             }
           }
-          EXPECT_LE(WorstCase(c, segment), 32767);
+          EXPECT_LE(WorstCase(c, segment), LimitOf(c));
         }
       }
       EXPECT_EQ(step, schedule.steps());
@@ -130,6 +135,59 @@ TEST(ScheduleTest, UsesTheWholeRangeAndNoMore) {
   EXPECT_EQ(figures(Form::kStored), (Figures{2, 1, 0}));
   groups[1].weights[9] = -128;  // 128 * 256 = 32768
   EXPECT_EQ(figures(Form::kStored), (Figures{3, 2, 1}));
+}
+
+TEST(ScheduleTest, UsesTheWholeRangeOfBytes) {
+  OpSpec spec;
+  spec.in_min = -8;
+  spec.in_max = 7;
+  std::vector<Group> groups(3, Group{});
+  Schedule schedule;
+  const auto spills = [&] {
+    EXPECT_TRUE(schedule.Build(groups.data(), groups.size(), spec, Form::kBytes));
+    EXPECT_EQ(schedule.extra_steps(), 0u);
+    return schedule.spills();
+  };
+  groups[0].weights[6] = 7;
+  groups[1].weights[6] = 7;
+  groups[2].weights[6] = 1;  // 8 * 15 = 120
+  EXPECT_EQ(spills(), 1u);
+  groups[2].weights[6] = -1;  // other sign: it can only cancel
+  EXPECT_EQ(spills(), 1u);
+  groups[2].weights[6] = 2;  // 8 * 16 = 128
+  EXPECT_EQ(spills(), 2u);
+  groups[2].weights[6] = 0;
+  groups[2].weights[7] = 2;  // other lane, though the same of an int16 one
+  EXPECT_EQ(spills(), 1u);
+}
+
+TEST(FitsBytesTest, WantsRoomForTwoProductsAndInt16Sums) {
+  std::vector<int8_t> weights(2 * 600);
+  OpSpec spec;
+  spec.kind = OpKind::kFullyConnected;
+  spec.in_channels = 600;
+  spec.out_channels = 2;
+  spec.in_min = -9;
+  spec.in_max = 3;
+  EXPECT_FALSE(FitsBytes(spec));  // has no weights
+  spec.weights = weights.data();
+  EXPECT_TRUE(FitsBytes(spec));
+  weights[601] = 7;
+  EXPECT_TRUE(FitsBytes(spec));
+  weights[601] = -7;  // -9 * -7 = 63, and 126 fits
+  EXPECT_TRUE(FitsBytes(spec));
+  weights[601] = -8;
+  EXPECT_FALSE(FitsBytes(spec));
+  std::fill(weights.begin() + 600, weights.begin() + 600 + 520, int8_t{7});
+  EXPECT_TRUE(FitsBytes(spec));  // 32760
+  weights[1199] = -2;            // at its other end: 32766
+  EXPECT_TRUE(FitsBytes(spec));
+  weights[1199] = -3;  // 32769
+  EXPECT_FALSE(FitsBytes(spec));
+  weights[1199] = 1;  // 32769 the other way
+  EXPECT_FALSE(FitsBytes(spec));
+  spec.in_min = 2;  // widened to 0, and nothing is below
+  EXPECT_TRUE(FitsBytes(spec));
 }
 
 TEST(ScheduleTest, TakesStepsInTheOrderThatNeedsFewSpills) {

@@ -30,6 +30,8 @@ void FindOperands(const ConvTile& tile, int pixels, const int8_t* (&operands)[kM
 // Loads 16 operands of pixel p.
 #define OPERANDS(p, x, offset) PIXEL(p, "ldr q" #x ", [%[p" #p "], " offset "]\n")
 
+#define WEIGHTS(v, w, place) "ldp q" #v ", q" #w ", [%[weights], #" #place "]\n"
+
 #define EVERY_VECTOR                                                                             \
   "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", \
   "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27",     \

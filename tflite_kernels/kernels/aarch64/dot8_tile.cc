@@ -10,17 +10,15 @@
 // there, see ConvBlock) but not used.
 #include "kernels/neon/dot8_tile.h"
 
-#include <arm_neon.h>
-
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <iterator>
 
 #include "kernels/aarch64/assembly.h"
+#include "kernels/aarch64/lane_outputs.h"
+#include "kernels/aarch64/short_segments.h"
 #include "kernels/conv_loops.h"
 #include "kernels/inline.h"
-#include "kernels/neon/requantize.h"
 
 namespace accq {
 namespace {
@@ -37,7 +35,6 @@ static_assert(sizeof(Group) == 64 && sizeof(Segments) == 8, "the assembly below 
 #define HIGH(p, a, b, x, v, w)                                  \
   PIXEL(p, "smlal2 v" #a ".8h, v" #x ".16b, v" #v ".16b\n"      \
            "smlal2 v" #b ".8h, v" #x ".16b, v" #w ".16b\n")
-#define WEIGHTS(v, w, place) "ldp q" #v ", q" #w ", [%[weights], #" #place "]\n"
 
 // Long: sums of pixel p and channel c in v(8 + 4 * p + c), weights of the channels in v0-v3,
 // operands in v4-v7: of the pixels in x0-x5, and of the next step's first three in n0-n2. `now` and
@@ -157,9 +154,7 @@ void AddLongSegment(const Group* weights, const int32_t* offsets, int32_t length
     : EVERY_VECTOR, "cc", "memory");
 }
 
-// Short: int16 sums of pixel p and channel c in v(8 + 4 * p + c), int32 sums in v(20 + 4 * p + c),
-// weights in v0-v3, operands in v4-v6. `step`, `next` and `offset` are where this step's and the
-// next one's weights and the next one's offset lie, from those of the segment.
+// Short: see short_segments.h.
 #define SHORT_STEP(multiply, half, next, offset)                \
   LOW(multiply, 0, 8, 9, 4, 0, 1)                               \
   WEIGHTS(2, 3, half)                                           \
@@ -182,33 +177,6 @@ void AddLongSegment(const Group* weights, const int32_t* offsets, int32_t length
 #define WIDEN(p, a, b, c, d)                                    \
   PIXEL(p, "sadalp v" #c ".4s, v" #a ".8h\n" "sadalp v" #d ".4s, v" #b ".8h\n")
 
-#define STEPS_1 SHORT_STEP("smull", 32, 64, 4)
-#define STEPS_2 STEPS_1 SHORT_STEP("smlal", 96, 128, 8)
-#define STEPS_3 STEPS_2 SHORT_STEP("smlal", 160, 192, 12)
-#define STEPS_4 STEPS_3 SHORT_STEP("smlal", 224, 256, 16)
-#define STEPS_5 STEPS_4 SHORT_STEP("smlal", 288, 320, 20)
-#define STEPS_6 STEPS_5 SHORT_STEP("smlal", 352, 384, 24)
-#define STEPS_7 STEPS_6 SHORT_STEP("smlal", 416, 448, 28)
-#define STEPS_8 STEPS_7 SHORT_STEP("smlal", 480, 512, 32)
-
-// `count` segments of as many steps.
-#define SEGMENTS(label, steps, weight_bytes, offset_bytes)      \
-  #label ":\n"                                                  \
-  "// loop dot8_short_%c[pixels]_of_" #label "\n"              \
-  steps                                                         \
-  WIDEN(0, 8, 9, 20, 21)                                        \
-  "add %[weights], %[weights], #" #weight_bytes "\n"            \
-  WIDEN(1, 12, 13, 24, 25)                                      \
-  "add %[offsets], %[offsets], #" #offset_bytes "\n"            \
-  WIDEN(2, 16, 17, 28, 29)                                      \
-  "subs %w[count], %w[count], #1\n"                             \
-  WIDEN(0, 10, 11, 22, 23)                                      \
-  WIDEN(1, 14, 15, 26, 27)                                      \
-  WIDEN(2, 18, 19, 30, 31)                                      \
-  "b.ne " #label "b\n"                                          \
-  "// end\n"                                                    \
-  "b 90f\n"
-
 // All segments. `sums` receives the int32 sums.
 template <int kPixels>
 void AddShortSegments(const ConvBlock& block, const int8_t* const* operands,
@@ -219,145 +187,18 @@ void AddShortSegments(const ConvBlock& block, const int8_t* const* operands,
   int64_t now;
   int32_t length, count, left;
   asm volatile(
-    PIXEL(0, "movi v20.4s, #0\n" "movi v21.4s, #0\n" "movi v22.4s, #0\n" "movi v23.4s, #0\n")
-    PIXEL(1, "movi v24.4s, #0\n" "movi v25.4s, #0\n" "movi v26.4s, #0\n" "movi v27.4s, #0\n")
-    PIXEL(2, "movi v28.4s, #0\n" "movi v29.4s, #0\n" "movi v30.4s, #0\n" "movi v31.4s, #0\n")
-    "ldrsw %[now], [%[offsets]]\n"
-    WEIGHTS(0, 1, 0)
-    OPERANDS(0, 4, "%[now]")
-    OPERANDS(1, 5, "%[now]")
-    OPERANDS(2, 6, "%[now]")
-    "80:\n"
-    "ldp %w[length], %w[count], [%[segments]], #8\n"
-    "cmp %w[length], #2\n"
-    "b.lt 1f\n"
-    "b.eq 2f\n"
-    "cmp %w[length], #4\n"
-    "b.lt 3f\n"
-    "b.eq 4f\n"
-    "cmp %w[length], #6\n"
-    "b.lt 5f\n"
-    "b.eq 6f\n"
-    "cmp %w[length], #8\n"
-    "b.lt 7f\n"
-    "b.eq 8f\n"
-    // Any other length.
-    "70:\n"
-    STEPS_1
-    "sub %w[left], %w[length], #1\n"
-    "71:\n"
-    "add %[weights], %[weights], #64\n"
-    "add %[offsets], %[offsets], #4\n"
-    SHORT_STEP("smlal", 32, 64, 4)
-    "subs %w[left], %w[left], #1\n"
-    "b.ne 71b\n"
-    WIDEN(0, 8, 9, 20, 21)
-    "add %[weights], %[weights], #64\n"
-    WIDEN(1, 12, 13, 24, 25)
-    "add %[offsets], %[offsets], #4\n"
-    WIDEN(2, 16, 17, 28, 29)
-    "subs %w[count], %w[count], #1\n"
-    WIDEN(0, 10, 11, 22, 23)
-    WIDEN(1, 14, 15, 26, 27)
-    WIDEN(2, 18, 19, 30, 31)
-    "b.ne 70b\n"
-    "b 90f\n"
-    SEGMENTS(1, STEPS_1, 64, 4)
-    SEGMENTS(2, STEPS_2, 128, 8)
-    SEGMENTS(3, STEPS_3, 192, 12)
-    SEGMENTS(4, STEPS_4, 256, 16)
-    SEGMENTS(5, STEPS_5, 320, 20)
-    SEGMENTS(6, STEPS_6, 384, 24)
-    SEGMENTS(7, STEPS_7, 448, 28)
-    SEGMENTS(8, STEPS_8, 512, 32)
-    "90:\n"
-    "cmp %[segments], %[end]\n"
-    "b.ne 80b\n"
+    SHORT_SEGMENTS("dot8_short", SHORT_STEP, "smull", "smlal", WIDEN)
     PIXEL(0, "stp q20, q21, [%[sums]]\n" "stp q22, q23, [%[sums], #32]\n")
     PIXEL(1, "stp q24, q25, [%[sums], #64]\n" "stp q26, q27, [%[sums], #96]\n")
     PIXEL(2, "stp q28, q29, [%[sums], #128]\n" "stp q30, q31, [%[sums], #160]\n")
-    : [weights] "+r"(weights), [offsets] "+r"(offsets), [segments] "+r"(segments),
-      [now] "=&r"(now), [length] "=&r"(length), [count] "=&r"(count), [left] "=&r"(left)
-    : [pixels] "i"(kPixels), [end] "r"(block.segments + block.segment_kinds), [sums] "r"(sums),
-      [p0] "r"(operands[0]), [p1] "r"(operands[1]), [p2] "r"(operands[2])
-    : EVERY_VECTOR, "cc", "memory");
+    SHORT_OPERANDS);
 }
 
 // clang-format on
 
-// Turns the sums of a tile into outputs, four channels of a pixel at a time.
-class Outputs {
- public:
-  Outputs(const ConvBlock& block, const OutputRange& range)
-      : requantize_(range),
-        bias_(vld1q_s32(block.bias)),
-        multiplier_(vld1q_f32(block.multiplier)),
-        channels_(block.channels) {}
-
-  // Writes those of kPixels pixels, `stride` bytes apart.
-  template <int kPixels>
-  ACCQ_INLINE void Store(const int32_t (*sums)[4][4], int8_t* out, ptrdiff_t stride) const {
-    // Those that are not there stand for the last.
-    const auto sum = [&](int i) { return Sum(sums[i < kPixels ? i : kPixels - 1]); };
-    alignas(16) uint32_t all[(kPixels + 3) / 4][4];
-#pragma GCC unroll 4
-    for (int i = 0; i < kPixels; i += 4) {
-      const int8x16_t outputs =
-          requantize_.Four({sum(i), sum(i + 1), sum(i + 2), sum(i + 3)},
-                           {multiplier_, multiplier_, multiplier_, multiplier_});
-      vst1q_u32(all[i / 4], vreinterpretq_u32_s8(outputs));
-    }
-    if (channels_ == kK16N4.channels) {
-#pragma GCC unroll 12
-      for (int i = 0; i < kPixels; ++i) std::memcpy(out + i * stride, &all[i / 4][i % 4], 4);
-    } else {
-      for (int i = 0; i < kPixels; ++i)
-        std::memcpy(out + i * stride, &all[i / 4][i % 4], channels_);
-    }
-  }
-
- private:
-  ACCQ_INLINE int32x4_t Sum(const int32_t (*sums)[4]) const {
-    const int32x4_t ab = vpaddq_s32(vld1q_s32(sums[0]), vld1q_s32(sums[1]));
-    const int32x4_t cd = vpaddq_s32(vld1q_s32(sums[2]), vld1q_s32(sums[3]));
-    return vaddq_s32(vpaddq_s32(ab, cd), bias_);
-  }
-
-  Requantizer requantize_;
-  int32x4_t bias_;
-  float32x4_t multiplier_;
-  int32_t channels_;
-};
-
-// Calls body(operands, sums) for each tile. Outputs are made of as many as have 12 pixels, which
-// wait for each other's steps instead of their own.
-template <int kPixels, typename Body>
-ACCQ_INLINE inline void ForEachTile(const ConvBlock& block, const ConvTile& tiles,
-                                    const OutputRange& range, const Body& body) {
-  constexpr int kMostPixels = 6, kTogether = 12 / kPixels;
-  const Outputs outputs(block, range);
-  const int8_t* operands[kMostPixels];
-  alignas(16) int32_t sums[kTogether * kPixels][4][4];
-  ConvTile tile = tiles;
-  for (int32_t left = tiles.count; left > 0;) {
-    const int32_t count = left < kTogether ? 1 : kTogether;
-    for (int32_t t = 0; t < count; ++t, tile.pixels += kPixels) {
-      FindOperands(tile, kPixels, operands);
-      body(operands, sums + t * kPixels);
-    }
-    if (count == kTogether) {
-      outputs.Store<kTogether * kPixels>(sums, tile.out, tile.out_stride);
-    } else {
-      outputs.Store<kPixels>(sums, tile.out, tile.out_stride);
-    }
-    tile.out += count * kPixels * tile.out_stride;
-    left -= count;
-  }
-}
-
 template <int kPixels>
 void LongTile(const ConvBlock& block, const ConvTile& tiles, const OutputRange& range) {
-  ForEachTile<kPixels>(block, tiles, range, [&](auto& operands, auto* sums) ACCQ_INLINE {
+  ForEachLaneTile<kPixels>(block, tiles, range, [&](auto& operands, auto* sums) ACCQ_INLINE {
     const Group* weights = block.steps;
     const int32_t* offsets = block.offsets;
     bool first = true;
@@ -372,7 +213,7 @@ void LongTile(const ConvBlock& block, const ConvTile& tiles, const OutputRange& 
 
 template <int kPixels>
 void ShortTile(const ConvBlock& block, const ConvTile& tiles, const OutputRange& range) {
-  ForEachTile<kPixels>(block, tiles, range, [&](auto& operands, auto* sums) ACCQ_INLINE {
+  ForEachLaneTile<kPixels>(block, tiles, range, [&](auto& operands, auto* sums) ACCQ_INLINE {
     AddShortSegments<kPixels>(block, operands, sums);
   });
 }

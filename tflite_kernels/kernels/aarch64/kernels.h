@@ -5,9 +5,10 @@
 
 namespace accq {
 
-// Convolution, transposed too, and fully connected layers; int32 sums.
-extern const Kernel kNeonSmmla;
-extern const Kernel kNeonSdot;
+// Convolution, transposed too, and fully connected layers.
+extern const Kernel kNeonSmmla;  // int32 sums
+extern const Kernel kNeonSdot;   // the same
+extern const Kernel kNeonDot16;  // int8 sums, for weights and operands of about 4 bits
 
 }  // namespace accq
 

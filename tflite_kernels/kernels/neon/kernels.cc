@@ -40,17 +40,8 @@ bool IsInOrder() {
 #endif
 }
 
-// By modelled cycles of Cortex-A53 (docs/performance.md): what each output takes besides products
-// weighs more the fewer of these it has, and what each row of a depthwise layer takes besides
-// pixels.
-bool ConvPays(const OpSpec& spec, const Shape4& input) {
-  Shape4 output;
-  std::string error;
-  if (!IsInOrder() || !OutputShape(spec, input, &output, &error)) return false;
-  const int64_t products = ProductsPerOutput(spec);
-  return products >= 64 && products * output.n * output.h * output.w * output.c >= int64_t{1} << 15;
-}
-
+// By modelled cycles of Cortex-A53 (docs/performance.md): what each row of a depthwise layer takes
+// besides pixels weighs more the fewer of these it has.
 bool DepthwisePays(const OpSpec& spec, const Shape4& input) {
   Shape4 output;
   std::string error;
@@ -80,12 +71,22 @@ constexpr DepthwiseLoops kDepthwiseLoops = {
 
 }  // namespace
 
+// By modelled cycles of Cortex-A53 (docs/performance.md): what each output takes besides products
+// weighs more the fewer of these it has.
+bool NeonConvPays(const OpSpec& spec, const Shape4& input) {
+  Shape4 output;
+  std::string error;
+  if (!IsInOrder() || !OutputShape(spec, input, &output, &error)) return false;
+  const int64_t products = ProductsPerOutput(spec);
+  return products >= 64 && products * output.n * output.h * output.w * output.c >= int64_t{1} << 15;
+}
+
 const Kernel kNeonDot8 = {
     kDot8Loops.kernel,
     CpuHasNeon,
     IsConv,
     [](const OpSpec& spec, std::string* error) { return CreateConv(spec, kDot8Loops, error); },
-    ConvPays,
+    NeonConvPays,
 };
 
 const Kernel kNeonDepthwise = {

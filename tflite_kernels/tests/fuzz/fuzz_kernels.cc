@@ -57,6 +57,7 @@ Layer MakeLayer(Dice* dice) {
 
 OperandRange MakeRange(Dice* dice, bool pads) {
   if (dice->Once(2)) return {static_cast<int32_t>(dice->From(-128, 127)), -128, 127};
+  if (dice->Once(3)) return {static_cast<int32_t>(dice->From(-8, 7)), -8, 7};
   const auto a = static_cast<int32_t>(dice->From(-128, 127));
   const auto b = static_cast<int32_t>(dice->From(-128, 127));
   const int32_t low = std::min(a, b), high = std::max(a, b);
