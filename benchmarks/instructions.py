@@ -77,6 +77,7 @@ def main() -> int:
     parser.add_argument("--synthetic", metavar="KHxKWxCINxCOUTxHxW", help="one such convolution")
     parser.add_argument("--network", help="the layers' shapes of a network of networks.txt")
     parser.add_argument("--constrained", action="store_true", help="random weights fit 16 bits")
+    parser.add_argument("--four-bits", action="store_true", help="so do random ones of 4 bits")
     parser.add_argument("--architecture", choices=sysroot.ARCHITECTURES, default="aarch64")
     parser.add_argument("--cores", help="of the architecture, with commas between; all if left out")
     parser.add_argument("--kernel", default="chosen", help="of ours, for all layers")
@@ -145,6 +146,8 @@ def _cases(arguments: argparse.Namespace) -> Iterator[Case]:
     from synthetic import convolution, layer, network
 
     weights = "constrained" if arguments.constrained else "normal"
+    if arguments.four_bits:
+        weights = "four bits"
     if arguments.synthetic:
         yield Case(arguments.synthetic, convolution(arguments.synthetic, weights=weights))
     elif arguments.network:

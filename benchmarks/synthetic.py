@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import tflite_models
 
+_FOUR_BITS = -8, 7
 NETWORKS = Path(__file__).with_name("networks.txt")
 
 
@@ -61,7 +62,8 @@ def layer(shape: Shape, *, weights: str = "normal", acc_bits: int = 16, seed: in
         shape: The layer's.
         weights: "normal": bell-shaped, the largest of each channel 127. "constrained": those
             projected on the budget's L1 ball and rounded toward zero, as A2Q does, so that dot
-            products fit `acc_bits` in one accumulator. "extreme": all 127 or -127.
+            products fit `acc_bits` in one accumulator. "four bits": likewise, with 7 the largest,
+            of an input that the model clamps to -8..7. "extreme": all 127 or -127.
         acc_bits: Bits of that accumulator.
         seed: Of the random numbers.
     """
@@ -70,12 +72,20 @@ def layer(shape: Shape, *, weights: str = "normal", acc_bits: int = 16, seed: in
     q = random_weights(
         rng, shape.cout, shape.kernel[0] * shape.kernel[1] * depth, weights, acc_bits
     )
+    operands = _FOUR_BITS if weights == "four bits" else (-128, 127)
     options = {
+        "clamp": operands,
         "bias": rng.integers(-1000, 1000, shape.cout),
         "weight_scale": rng.uniform(0.005, 0.02, shape.cout),
         # Puts most outputs inside the int8 range.
         "output_scale": float(
-            0.05 * 0.02 * 74 * np.linalg.norm(q.astype(float), axis=1).max() / 64
+            0.05
+            * 0.02
+            * 74
+            / 255
+            * (operands[1] - operands[0])
+            * np.linalg.norm(q.astype(float), axis=1).max()
+            / 64
         ),
     }
     if shape.kind == "dense":
@@ -117,9 +127,11 @@ def random_weights(
     if kind == "extreme":
         return rng.choice(np.array([-127, 127], np.int8), (channels, k))
     weights = rng.standard_normal((channels, k))
-    weights *= 127 / np.abs(weights).max(axis=1, keepdims=True)
+    few = kind == "four bits"
+    weights *= (7 if few else 127) / np.abs(weights).max(axis=1, keepdims=True)
     if kind == "normal":
         return np.trunc(weights).astype(np.int8)
-    q = np.trunc(project_l1(weights, budget(acc_bits, -128, 127))).astype(np.int8)
-    assert fits(q, -128, 127, acc_bits, Partition.of_tile(None)).all()
+    operands = _FOUR_BITS if few else (-128, 127)
+    q = np.trunc(project_l1(weights, budget(acc_bits, *operands))).astype(np.int8)
+    assert fits(q, *operands, acc_bits, Partition.of_tile(None)).all()
     return q

@@ -1,7 +1,8 @@
-"""Spill schedules: where named kernel layouts widen their int16 sums to int32.
+"""Spill schedules: where named kernel layouts widen their narrow sums.
 
-A kernel sums products in int16 lanes and widens them to int32 (a *spill*) just before a further
-step could take a lane out of range, whatever the inputs. Schedules follow from the weights alone.
+A kernel sums products in int16 lanes and widens them to int32 (a *spill*), or in int8 lanes and
+widens them to int16, just before a further step could take a lane out of range, whatever the
+inputs. Schedules follow from the weights alone.
 int32 additions commute, so kernels take steps in the order that needs few spills: of each 128
 consecutive steps, the heaviest first (by the greatest of the bounds below over its lanes; of equals
 the first) goes into the first of their segments in which the layout's exactness test still holds,
@@ -37,6 +38,10 @@ neon_dot8 (convolution, fully connected)
     groups of 16 bytes, the last one filled with zero weights, for a block of 4 output channels;
     each channel has eight int16 lanes, of the bytes i and i + 8. The same test and split.
 
+neon_dot16 (convolution, fully connected, of layers that `fits_bytes` takes)
+    MLA on x as stored, widened likewise. Runs, groups and blocks as in neon_dot8, but each channel
+    has sixteen int8 lanes, one per byte: L = 127 in the same test. Nothing is ever split.
+
 neon_dw (depthwise convolution with one output per input channel; of the kernels neon_dw and
 portable_dw)
     SMLAL on x as stored, likewise widened; steps and blocks as in avx2_dw, never in 32 bits. The
@@ -58,11 +63,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_accq.bounds import IntArray, accumulator_limit, widened_range
+from keras_accq.bounds import IntArray, accumulator_limit, widened_range, worst_case
 from keras_accq.certificate import Spills
 from keras_accq.reference import Int8Array
 
 _LIMIT = accumulator_limit(16)
+_BYTE_LIMIT = accumulator_limit(8)
 
 # Steps that are put into segments together.
 _CHUNK = 128
@@ -70,7 +76,7 @@ _CHUNK = 128
 # Output channels that share a schedule.
 _BLOCK = 16
 _DEPTHWISE_BLOCK = 32
-_DOT8_BLOCK = 4
+_DOT_BLOCK = 4
 
 # Weights are packed in pieces of about this many, which keeps the 32-bit copies small.
 _PIECE = 1 << 21
@@ -118,13 +124,16 @@ class _Figures(NamedTuple):
     groups: int
 
 
-def _pack(loads: _Loads, split: NDArray[np.bool_] | None = None) -> _Figures:
+def _pack(
+    loads: _Loads, split: NDArray[np.bool_] | None = None, *, limit: int = _LIMIT
+) -> _Figures:
     """Schedules of all blocks at once: first fit, heaviest first.
 
     Args:
         loads: Of groups that are one step; or of both halves of all groups, one behind the other,
             the second half 0 where the group is one step.
         split: With halves, which groups of which blocks are two steps, bool [groups, blocks].
+        limit: What the loads of a segment may add up to in each lane.
     """
     if split is None:
         steps = loads.transpose(1, 0, 2)
@@ -143,22 +152,23 @@ def _pack(loads: _Loads, split: NDArray[np.bool_] | None = None) -> _Figures:
     rows = np.zeros((blocks, chunks * size, loads.shape[2]), np.uint16)
     rows[:, : steps.shape[1]] = steps
     here = np.clip(counts[:, None] - size * np.arange(chunks), 0, size).reshape(-1)
-    segments = _first_fit(rows.reshape(-1, size, loads.shape[2]), here)
+    segments = _first_fit(rows.reshape(-1, size, loads.shape[2]), here, limit)
     return _Figures(counts, segments.reshape(blocks, chunks).sum(axis=1), groups)
 
 
-def _first_fit(steps: NDArray[np.uint16], counts: IntArray) -> IntArray:
+def _first_fit(steps: NDArray[np.uint16], counts: IntArray, limit: int) -> IntArray:
     """How many segments each row needs.
 
     Args:
         steps: Loads, uint16 [rows, steps, bounds], each at most the limit.
         counts: How many steps of each row there are; the others are 0.
+        limit: What the loads of a segment may add up to.
     """
     rows, size, bounds = steps.shape
     most = steps.max(axis=2).astype(np.int32)
     most[np.arange(size) >= counts[:, None]] = -1
     heaviest_first = np.argsort(-most, axis=1, kind="stable")
-    left = np.full((rows, size, bounds), _LIMIT, np.uint16)
+    left = np.full((rows, size, bounds), limit, np.uint16)
     used = np.zeros(rows, np.int64)
     every = np.arange(rows)
     for i in range(int(counts.max())):
@@ -259,22 +269,36 @@ def _avx2_dw(layer: _Layer) -> Spills:
     return replace(narrow, int32_steps=int((~pays).sum()) * figures.groups)
 
 
+def _steps_of_16(layer: _Layer) -> Int8Array:
+    """The groups of 16 bytes of blocks of 4 channels: [blocks, 4, steps, 16]."""
+    blocks = _blocks_of(layer, _DOT_BLOCK)
+    count = blocks.shape[0]
+    runs = _filled(blocks.reshape(count, _DOT_BLOCK, -1, layer.run), 3, 16)
+    return runs.reshape(count, _DOT_BLOCK, -1, 16)
+
+
 def _dot8(layer: _Layer, *, neighbours: bool) -> Spills:
     """Eight lanes per channel, of neighbouring bytes or of bytes eight apart."""
-    blocks = _blocks_of(layer, _DOT8_BLOCK)
-    count = blocks.shape[0]
-    runs = _filled(blocks.reshape(count, _DOT8_BLOCK, -1, layer.run), 3, 16)
+    groups = _steps_of_16(layer)
+    count = groups.shape[0]
     if neighbours:
-        lanes = runs.reshape(count, _DOT8_BLOCK, -1, 8, 2).transpose(2, 0, 1, 3, 4)
+        lanes = groups.reshape(count, _DOT_BLOCK, -1, 8, 2).transpose(2, 0, 1, 3, 4)
     else:
-        lanes = runs.reshape(count, _DOT8_BLOCK, -1, 2, 8).transpose(2, 0, 1, 4, 3)
+        lanes = groups.reshape(count, _DOT_BLOCK, -1, 2, 8).transpose(2, 0, 1, 4, 3)
     steps = _in_order(lanes)
     return _total(
         _pack_pairs(
-            steps.reshape(steps.shape[0], count, 8 * _DOT8_BLOCK, 2),
+            steps.reshape(steps.shape[0], count, 8 * _DOT_BLOCK, 2),
             *widened_range(layer.in_min, layer.in_max),
         )
     )
+
+
+def _neon_dot16(layer: _Layer) -> Spills:
+    steps = _in_order(_steps_of_16(layer).transpose(2, 0, 1, 3))
+    lanes = steps.reshape(*steps.shape[:2], 16 * _DOT_BLOCK, 1)
+    loads = _loads(lanes, *widened_range(layer.in_min, layer.in_max))
+    return _total(_pack(loads, limit=_BYTE_LIMIT))
 
 
 def _neon_dw(layer: _Layer) -> Spills:
@@ -286,6 +310,7 @@ _LAYOUTS: dict[str, Callable[[_Layer], Spills]] = {
     "avx2_k4n16": _avx2_k4n16,
     "avx2_dw": _avx2_dw,
     "neon_dot8": partial(_dot8, neighbours=False),
+    "neon_dot16": _neon_dot16,
     "neon_dw": _neon_dw,
     "portable_dot8": partial(_dot8, neighbours=True),
 }
@@ -301,6 +326,24 @@ def _pieces(layer: _Layer) -> Iterator[_Layer]:
         yield replace(layer, q=q, groups=1 if layer.groups == 1 else q.shape[0] // unit)
 
 
+def fits_bytes(q: Int8Array, in_min: int, in_max: int) -> bool:
+    """Whether a layer may be summed in int8 lanes, as the layout neon_dot16 does.
+
+    It may when any two products fit such a lane together, and every output's sum of products fits
+    int16, so that no int16 lane that takes some of them can overflow.
+
+    Args:
+        q: Weights, int8 [channels, K].
+        in_min: Smallest stored input.
+        in_max: Largest stored input.
+    """
+    heaviest = int(np.abs(q.astype(np.int16)).max(initial=0))
+    low, high = widened_range(in_min, in_max)
+    if 2 * heaviest * max(high, -low) > _BYTE_LIMIT:
+        return False
+    return bool((worst_case(q, in_min, in_max) <= _LIMIT).all())
+
+
 def spills(
     q: Int8Array, names: Iterable[str], *, groups: int, run: int, in_min: int, in_max: int
 ) -> dict[str, Spills]:
@@ -308,7 +351,8 @@ def spills(
 
     Args:
         q: Weights, int8 [channels, K], K in file order; at least one channel and one k.
-        names: Layouts; they must be for this kind of layer.
+        names: Layouts; they must be for this kind of layer, and neon_dot16 for one of which
+            `fits_bytes` is true.
         groups: Convolution groups, a divisor of `channels`; 1 for the other kinds.
         run: Length of the runs of K whose inputs lie side by side, a divisor of K: kw * cin for an
             ungrouped convolution without dilation along w, cin / groups for another, K for a

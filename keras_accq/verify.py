@@ -134,9 +134,10 @@ def _spills(op: QuantizedOp) -> dict[str, Spills]:
 
 def _layout_names(op: QuantizedOp) -> tuple[str, ...]:
     """The layouts that take an op of this kind."""
-    if op.kind != "depthwise_conv2d":
-        return "avx2_k4n16", "neon_dot8", "portable_dot8"
-    return ("avx2_dw", "neon_dw") if op.depth_multiplier == 1 else ()
+    if op.kind == "depthwise_conv2d":
+        return ("avx2_dw", "neon_dw") if op.depth_multiplier == 1 else ()
+    bytes_too = layouts.fits_bytes(op.weights(), op.in_min, op.in_max)
+    return ("avx2_k4n16", "neon_dot8", *(("neon_dot16",) if bytes_too else ()), "portable_dot8")
 
 
 def _run(op: QuantizedOp, k: int) -> int:

@@ -229,6 +229,44 @@ def test_layouts_match_their_table(library, scale, in_range):
         check("depthwise_conv2d", weights(3, 3, channels))
 
 
+@pytest.mark.parametrize("in_range", [(-8, 7), (2, 7), (-3, 0)])
+@pytest.mark.parametrize("heaviest", [0, 1, 7])
+def test_the_layout_in_bytes_matches_its_table(library, heaviest, in_range):
+    rng = np.random.default_rng(heaviest)
+    limits = {"in_min": in_range[0], "in_max": in_range[1]}
+    for shape, groups, dilation_w in (
+        ((35, 3, 3, 5), 1, 1),
+        ((16, 3, 2, 5), 1, 2),
+        ((40, 3, 3, 6), 2, 1),
+        ((5, 1, 1, 3100), 1, 1),  # more steps than are sorted together
+    ):
+        # Few of many, whose sums would leave 16 bits.
+        w = rng.integers(-heaviest, heaviest + 1, shape) * (rng.random(shape) < 300 / shape[3])
+        layer = make_layer(
+            "conv2d", w.astype(np.int8), groups=groups, dilation_w=dilation_w, **limits
+        )
+        run = shape[3] * (shape[2] if groups == dilation_w == 1 else 1)
+        q = w.astype(np.int8).reshape(len(w), -1)
+        figures = layouts.spills(q, ["neon_dot16"], groups=groups, run=run, **limits)["neon_dot16"]
+        assert library.layout_spills("neon_dot16", layer) == astuple(figures)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    weights=st.lists(st.integers(-128, 127), min_size=1, max_size=3),
+    count=st.integers(1, 600),
+    in_range=st.tuples(st.integers(-20, 20), st.integers(-20, 20)).map(sorted),
+)
+def test_the_library_sums_in_bytes_what_the_table_does(library, weights, count, in_range):
+    w = np.resize(np.array(weights, np.int8), (1, count))
+    layer = make_layer("fully_connected", w, in_min=in_range[0], in_max=in_range[1])
+    if layouts.fits_bytes(w, *in_range):
+        library.layout_spills("neon_dot16", layer)
+    else:
+        with pytest.raises(ValueError, match="neon_dot16 does not take these weights"):
+            library.layout_spills("neon_dot16", layer)
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -22,7 +22,7 @@ def joined(steps):
     return [[w for step in steps for w in step[lane]] for lane in range(len(steps[0]))]
 
 
-def first_fit(steps, on_range, splits=lambda w: False):
+def first_fit(steps, on_range, splits=lambda w: False, limit=LIMIT):
     """Segments (lists of steps) of one block; a step is a list of lanes, a lane a list of weights.
 
     `on_range` is the range of operands; `splits(w)` tells whether a weight must not be multiplied
@@ -30,7 +30,7 @@ def first_fit(steps, on_range, splits=lambda w: False):
     """
 
     def exact(lane):
-        return greatest_bound(lane, *on_range) <= LIMIT
+        return greatest_bound(lane, *on_range) <= limit
 
     def heaviest(step):
         return max(greatest_bound(lane, *on_range) for lane in step)
@@ -131,8 +131,8 @@ def neon_dw(q, in_min, in_max):
     return figures([counts(first_fit(steps, stored)) for steps in pairs_of_taps(q)])
 
 
-def dot8(q, groups, run, in_min, in_max, pairs):
-    """`pairs`: the two bytes of each of a channel's eight lanes."""
+def dot(q, groups, run, in_min, in_max, lanes, limit=LIMIT):
+    """`lanes`: the bytes of each of a channel's lanes."""
     blocks = []
     for rows in channel_blocks(q, groups, 4):
         packed = [
@@ -140,20 +140,24 @@ def dot8(q, groups, run, in_min, in_max, pairs):
         ]
         blocks.append(
             [
-                [[row[i + one], row[i + other]] for row in packed for one, other in pairs]
+                [[row[i + byte] for byte in lane] for row in packed for lane in lanes]
                 for i in range(0, len(packed[0]), 16)
             ]
         )
     stored = (min(in_min, 0), max(in_max, 0))
-    return figures([counts(first_fit(steps, stored)) for steps in blocks])
+    return figures([counts(first_fit(steps, stored, limit=limit)) for steps in blocks])
 
 
 def neon_dot8(*layer):
-    return dot8(*layer, [(i, i + 8) for i in range(8)])
+    return dot(*layer, [(i, i + 8) for i in range(8)])
+
+
+def neon_dot16(*layer):
+    return dot(*layer, [(i,) for i in range(16)], limit=127)
 
 
 def portable_dot8(*layer):
-    return dot8(*layer, [(2 * i, 2 * i + 1) for i in range(8)])
+    return dot(*layer, [(2 * i, 2 * i + 1) for i in range(8)])
 
 
 @st.composite
@@ -194,6 +198,36 @@ def test_convolutions(data, shape, taps, in_range):
         "neon_dot8": neon_dot8(q, groups, run, *in_range),
         "portable_dot8": portable_dot8(q, groups, run, *in_range),
     }
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.data(),
+    st.sampled_from([(1, 5), (1, 16), (2, 6), (3, 3)]),
+    st.sampled_from([(1, 1), (3, 6), (9, 5), (2, 33), (3, 90)]),
+    st.sampled_from([(-8, 7, 7), (0, 15, 4), (5, 9, 7), (-21, -3, 3), (-1, 1, 63)]),
+)
+def test_convolutions_in_bytes(data, shape, taps, numbers):
+    (groups, channels), (runs, run), (low, high, heaviest) = shape, taps, numbers
+    magnitudes = st.lists(st.integers(-heaviest, heaviest), min_size=1, max_size=5)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    q = rng.choice(np.array(data.draw(magnitudes), np.int8), (channels, runs * run))
+    assert layouts.fits_bytes(q, low, high)
+    found = layouts.spills(q, ["neon_dot16"], groups=groups, run=run, in_min=low, in_max=high)
+    assert found == {"neon_dot16": neon_dot16(q, groups, run, low, high)}
+
+
+def test_bytes_are_for_layers_with_room_for_two_products_and_sums_of_16_bits():
+    q = np.zeros((2, 600), np.int8)
+    assert layouts.fits_bytes(q, -9, 3)
+    for weight, fits in ((7, True), (-7, True), (-8, False), (-128, False)):  # 2 * 9 * 7 = 126
+        q[1, 1] = weight
+        assert layouts.fits_bytes(q, -9, 3) == fits
+    q[1, :520] = 7  # 9 * 7 * 520 = 32760
+    for weight, fits in ((-2, True), (-3, False), (0, True), (1, False)):
+        q[1, 599] = weight
+        assert layouts.fits_bytes(q, -9, 3) == fits
+    assert layouts.fits_bytes(q, 2, 3)
 
 
 @settings(max_examples=60, deadline=None)
@@ -286,6 +320,14 @@ class TestEdges:
         assert self.spills("neon_dw", [127, -128, 1]) == Spills(2, 1, 0)
         assert self.spills("neon_dw", [127, -128, 2]) == Spills(2, 2, 0)
         assert self.spills("neon_dw", [-128, -128]) == Spills(2, 2, 1)
+
+    def test_bytes_segment_ends_one_unit_past_the_limit(self):
+        rest = [0] * 15
+        for last, spills in ((1, 1), (-1, 1), (2, 2)):  # 8 * 15 = 120, 8 * 16 = 128
+            row = [7, *rest, 7, *rest, last, *rest]
+            assert self.spills("neon_dot16", row, -8, 7) == Spills(3, spills, 0)
+        # Neighbours have lanes of their own.
+        assert self.spills("neon_dot16", [7] * 32, -8, 7) == Spills(2, 1, 0)
 
     def test_a_range_without_zero_is_widened_for_stored_inputs_only(self):
         # [100, 120]: stored inputs reach 120, u = x - 100 only 20.

@@ -97,6 +97,15 @@ class TestFigures:
         # Rows of 48 bytes are 3 steps each; 2 pairs of products of 6400 fit a lane.
         assert (op.spills["neon_dot8"].steps, op.spills["neon_dot8"].spills) == (9, 5)
 
+    def test_small_weights_and_operands_have_the_layout_in_bytes(self):
+        few = {**MONOLITHIC, "in_min": -8, "in_max": 7}
+        (op,) = accq.verify(conv(np.full((3, 3, 3, 16), 7), claim=few)).ops
+        assert set(op.spills) == {"avx2_k4n16", "neon_dot8", "neon_dot16", "portable_dot8"}
+        # Two products of 56 fit 8 bits.
+        assert (op.spills["neon_dot16"].steps, op.spills["neon_dot16"].spills) == (9, 5)
+        (op,) = accq.verify(conv(np.full((3, 3, 3, 16), 8), claim=few)).ops
+        assert "neon_dot16" not in op.spills
+
     def test_rows_are_runs_unless_dilation_or_groups_part_them(self):
         q = np.ones((4, 3, 3, 3), np.int8)
         steps = {

@@ -452,13 +452,16 @@ def _single(add: Any, weights: np.ndarray, input_shape: Sequence[int], options: 
         zero_point=options.pop("input_zero", 0),
         shape_signature=options.pop("shape_signature", None),
     )
-    return graph.build([x], [add(graph, x, np.asarray(weights), **options)])
+    low, high = options.pop("clamp", (-128, 127))
+    operand = x if (low, high) == (-128, 127) else add_clamp(graph, x, low, high)
+    return graph.build([x], [add(graph, operand, np.asarray(weights), **options)])
 
 
 def conv2d(weights: np.ndarray, input_shape: Sequence[int], **options: Any) -> bytes:
     """A model of one convolution on an NHWC `input_shape`.
 
-    Options: `input_scale`, `input_zero`, `shape_signature`, and those of `add_conv2d`.
+    Options: `input_scale`, `input_zero`, `shape_signature`, `clamp` of the operand (least and
+    greatest), and those of `add_conv2d`.
     """
     return _single(add_conv2d, weights, input_shape, options)
 

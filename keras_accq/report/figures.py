@@ -170,12 +170,13 @@ _LAYOUTS = {
     "avx2_k4n16": ("x86-64 (AVX2, SSE4.1)", _BLUE, ""),
     "avx2_dw": ("x86-64 depthwise", _GREEN, "////"),
     "neon_dot8": ("64-bit ARM", _ORANGE, "...."),
+    "neon_dot16": ("64-bit ARM, in 8 bits", _ORANGE, "++"),
     "neon_dw": ("64-bit ARM depthwise", _ORANGE, "xxxx"),
 }
 
 
 def spills(ops: Sequence[OpCertificate]) -> Canvas:
-    """Per layer and kernel layout, after how many int16 steps the sums are widened."""
+    """Per layer and kernel layout, after how many steps the narrow sums are widened."""
     used = [name for name in _LAYOUTS if any(name in op.spills for op in ops)]
     canvas = Canvas(1.45 * len(ops))
     axes = canvas.axes

@@ -4,7 +4,6 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -12,7 +11,6 @@ if not BENCHMARKS.is_dir():
     pytest.skip("testing an installed package: no benchmarks", allow_module_level=True)
 sys.path.insert(0, str(BENCHMARKS))
 
-import eight_bit  # noqa: E402
 import modelled  # noqa: E402
 
 LOOP = tuple(f"smlal v{i}.8h, v30.8b, v31.8b" for i in range(8))
@@ -73,31 +71,3 @@ def test_scales_blocks_by_their_runs():
     assert whole.inner_macs == 64 * 1000
     assert whole.inner_cycles == pytest.approx(8000, rel=0.1)
     assert whole.cycles >= whole.inner_cycles
-
-
-def test_segments_of_byte_lanes_are_the_longest_that_fit():
-    rng = np.random.default_rng(0)
-    q = rng.integers(-7, 8, (4, 16 * 40))
-    steps = q.reshape(4, -1, 16)
-    start = 0
-
-    def fits(first: int, last: int) -> bool:
-        # The extremes of each weight's products with operands from -8 to 7.
-        high = np.maximum(7 * steps[:, first:last], -8 * steps[:, first:last]).sum(1)
-        low = np.minimum(7 * steps[:, first:last], -8 * steps[:, first:last]).sum(1)
-        return high.max() <= 127 and low.min() >= -127
-
-    for length in eight_bit.segments(q):
-        assert fits(start, start + length)
-        assert start + length == 40 or not fits(start, start + length + 1)
-        start += length
-    assert start == 40
-
-
-def test_fully_used_lanes_stay_in_one_segment():
-    # 18 * 7 = 126 fits, one more does not.
-    q = np.zeros((4, 16 * 19), np.int64)
-    q[0, ::16] = 1
-    q[0, 0] = -1  # -1 times 7 is above -8
-    assert eight_bit.segments(np.abs(q)) == [15, 4]  # -8 * 15 = -120, -8 * 16 = -128
-    assert sum(eight_bit.segments(q)) == 19

@@ -59,6 +59,7 @@ def _layers(rng: np.random.Generator) -> dict[str, bytes]:
     alternating = np.where(np.arange(33 * 9 * 16).reshape(33, 3, 3, 16) % 2, -128, 127)
     wide = rng.integers(-127, 128, (40, 1, 1, 300))
     deep = rng.integers(-127, 128, (1, 3, 3, 37))
+    few = {"clamp": (-8, 7), **_ODD}  # 4 bits, as are the weights
     return {
         "conv_random": models.conv2d(full, (1, 7, 9, 21), **_ODD),
         "conv_127": models.conv2d(127 * one, (1, 5, 6, 20), output_scale=12.0, padding="VALID"),
@@ -70,6 +71,9 @@ def _layers(rng: np.random.Generator) -> dict[str, bytes]:
         "conv_dilated": models.conv2d(full, (1, 8, 9, 21), dilation=(2, 2), **_ODD),
         "conv_groups": models.conv2d(full[:18, :, :, :5], (1, 6, 6, 15), **_ODD),
         "conv_pointwise": models.conv2d(wide, (1, 5, 5, 300), output_scale=5.0, **_ODD),
+        "conv_4_bits": models.conv2d(rng.integers(-7, 8, (19, 3, 3, 21)), (1, 7, 9, 21), **few),
+        "conv_4_bits_7": models.conv2d(7 * one, (1, 5, 6, 20), padding="VALID", **few),
+        "dense_4_bits": models.fully_connected(rng.integers(-7, 8, (10, 300)), (3, 300), **few),
         "depthwise": models.depthwise_conv2d(deep, (1, 9, 8, 37), bias=np.zeros(37), **_ODD),
         "depthwise_127": models.depthwise_conv2d(
             np.full_like(deep, 127), (1, 6, 6, 37), bias=np.zeros(37), padding="VALID"

@@ -80,7 +80,7 @@ def _as_here(*names: str) -> dict[str, str]:
 
 _ARMV8 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
 _ARMV82 = f"{_ARMV8} atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp"
-_INT16 = ("neon_dot8", "neon_dw")
+_NARROW = ("neon_dot8", "neon_dot16", "neon_dw")
 AARCH64 = Architecture(
     name="aarch64",
     debian="arm64",
@@ -91,8 +91,8 @@ AARCH64 = Architecture(
     libraries=(),
     version=8,
     cores={
-        "cortex-a53": Core(0xD03, _ARMV8, _INT16, "."),
-        "cortex-a72": Core(0xD08, _ARMV8, _INT16, "Cpu|Dispatch"),
+        "cortex-a53": Core(0xD03, _ARMV8, _NARROW, "."),
+        "cortex-a72": Core(0xD08, _ARMV8, _NARROW, "Cpu|Dispatch"),
         "cortex-a76": Core(0xD0B, _ARMV82, ("neon_sdot", "neon_dw"), "sdot|Dispatch"),
         # The emulator's most capable core, without the vectors of any length that LiteRT would use.
         "neoverse-v1": Core(
@@ -121,7 +121,7 @@ ARMV7 = Architecture(
         "cortex-a7": Core(
             0xC07,
             "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae",
-            _INT16,
+            ("neon_dot8", "neon_dw"),
             ".",
         )
     },

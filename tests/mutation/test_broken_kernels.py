@@ -1,8 +1,9 @@
-"""Kernels with one fault each: the C++ tests must notice."""
+"""Kernels with one fault each: the C++ tests must notice, here and on an emulated Cortex-A53."""
 
 import os
 import platform
 import re
+import shutil
 import subprocess
 
 import native_build
@@ -21,23 +22,42 @@ _INT32_KERNELS = {"avx512vnni_k4n32", "avxvnni_k4n16", "neon_sdot", "neon_smmla"
 _OF_SCHEDULES = {"spill", "order"}
 
 
-def _build(fault):
-    # One folder for all faults: only the kernels are compiled again, not the tests.
+# How to build and run each target's tests. The emulated ones run some of the cases: it is slow.
+_TARGETS = {
+    "here": ([], [], {}),
+    "aarch64": (
+        [
+            f"-DCMAKE_TOOLCHAIN_FILE={native_build.SOURCES}/cmake/linux-aarch64.cmake",
+            "-DACCQ_GTEST_SOURCES=/usr/src/googletest",
+        ],
+        ["qemu-aarch64", "-cpu", "cortex-a53", "-L", "/usr/aarch64-linux-gnu"],
+        {"ACCQ_EVERY": "2"},
+    ),
+}
+
+
+def _build(fault, target="here"):
+    if target == "aarch64" and not all(
+        map(shutil.which, ("qemu-aarch64", "aarch64-linux-gnu-g++"))
+    ):
+        outcome = pytest.fail if os.environ.get("CI") else pytest.skip
+        outcome("not on PATH: qemu-aarch64 (qemu-user) or aarch64-linux-gnu-g++")
+    options = ["-DACCQ_BUILD_TESTS=ON", f"-DACCQ_BREAK={fault}", "-DCMAKE_BUILD_TYPE=Release"]
     try:
+        # One folder for all faults: only the kernels are compiled again, not the tests.
         folder = native_build.build(
-            "mutation",
-            ["-DACCQ_BUILD_TESTS=ON", f"-DACCQ_BREAK={fault}", "-DCMAKE_BUILD_TYPE=Release"],
-            ["accq_kernels_test"],
+            f"mutation-{target}", [*options, *_TARGETS[target][0]], ["accq_kernels_test"]
         )
     except native_build.ToolsMissing as error:
         outcome = pytest.fail if os.environ.get("CI") else pytest.skip
         outcome(str(error))
-    return native_build.find(folder, "accq_kernels_test")
+    return [*_TARGETS[target][1], str(native_build.find(folder, "accq_kernels_test"))]
 
 
-def _run(program, *options):
+def _run(program, *options, target="here"):
     return subprocess.run(
-        [program, *options],
+        [*program, *options],
+        env={**os.environ, **_TARGETS[target][2]},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -57,21 +77,24 @@ def test_kernels_without_a_fault_pass():
     assert done.returncode == 0, done.stdout[-4000:]
 
 
+@pytest.mark.parametrize("target", _TARGETS)
 @pytest.mark.parametrize("fault", ["clamp", "spill", "rounding", "padding", "order"])
-def test_the_tests_notice_the_fault_in_every_kernel(fault):
-    program = _build(fault)
+def test_the_tests_notice_the_fault_in_every_kernel(fault, target):
+    program = _build(fault, target)
     noticed = set()
     for kernel in _kernels(program):
         if fault in _OF_SCHEDULES and kernel in _INT32_KERNELS:
             continue
-        done = _run(program, f"--gtest_filter=*KernelTest.*/{kernel}", "--gtest_fail_fast")
+        options = [f"--gtest_filter=*KernelTest.*/{kernel}", "--gtest_fail_fast"]
+        done = _run(program, *options, target=target)
         if "this CPU can not run it" in done.stdout:
             continue
         # 1 is GoogleTest's "some test failed": a crash would prove nothing.
         assert done.returncode == 1, f"{kernel}: {done.stdout[-4000:]}"
         assert "FAILED" in done.stdout
         noticed.add(kernel)
-    assert noticed >= {"portable_dot8", "portable_dw"} or platform.machine() == "aarch64"
+    portable, arm = {"portable_dot8", "portable_dw"}, {"neon_dot8", "neon_dot16", "neon_dw"}
+    assert noticed >= (arm if "aarch64" in (target, platform.machine()) else portable)
 
 
 def test_an_unknown_fault_is_refused():
