@@ -15,6 +15,7 @@
 #include "tests/avx_vnni_twin.h"
 #include "tests/layers.h"
 #include "tests/problem.h"
+#include "tests/run_op.h"
 
 namespace accq {
 namespace {

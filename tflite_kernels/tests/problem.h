@@ -3,7 +3,6 @@
 #define ACCQ_TESTS_PROBLEM_H_
 
 #include <cstdint>
-#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -50,11 +49,6 @@ enum class Inputs {
   kLeast,    // the same with the least
 };
 std::vector<int8_t> MakeInput(const Problem& problem, Inputs kind, uint32_t seed);
-
-// Runs an operator with buffers of exactly the promised sizes, guarded (guarded_memory.h), scratch
-// filled with rubbish: in that many parts, the last one first.
-std::vector<int8_t> RunOp(const PackedOp& op, const OpSpec& spec, const Shape4& input,
-                          const std::vector<int8_t>& values, int parts = 1);
 
 }  // namespace accq
 

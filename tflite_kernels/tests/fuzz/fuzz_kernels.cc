@@ -9,6 +9,7 @@
 #include "kernels/reference.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/problem.h"
+#include "tests/run_op.h"
 
 namespace accq {
 namespace {
