@@ -171,9 +171,9 @@ def _check_exact(weights: NDArray[Any], low: int, high: int) -> None:
         )
 
 
-def _starts(partition: Partition, k: int) -> IntArray:
+def _starts(partition: Partition, k: int) -> NDArray[np.intp]:
     """Where each cell of "all" or "runs" begins."""
-    return np.arange(0, k, partition.size if partition.kind == "runs" else k, dtype=np.int64)
+    return np.arange(0, k, partition.size if partition.kind == "runs" else k, dtype=np.intp)
 
 
 def _cell_sums(parts: IntArray, partition: Partition) -> IntArray:

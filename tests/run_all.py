@@ -154,7 +154,7 @@ def _sysroot(architecture: sysroot.Architecture) -> sysroot.Sysroot:
 def _replay(root: sysroot.Sysroot, **environment: str) -> Iterator[Callable[[str], object]]:
     """Gives what runs whole interpreters on a core, with the package of `environment`."""
     programs = REPOSITORY / "tests" / "emulated"
-    environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with tempfile.TemporaryDirectory(prefix="keras-accq-emulated-") as temporary:
         cases = str(Path(temporary) / "cases.npz")
         path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
@@ -165,15 +165,23 @@ def _replay(root: sysroot.Sysroot, **environment: str) -> Iterator[Callable[[str
 
 
 def _emulated(architecture: sysroot.Architecture, compiler: str, *, every: int) -> None:
-    """The C++ tests and whole interpreters on each of an architecture's cores."""
+    """The C++ tests, whole interpreters and Python tests on each of an architecture's cores."""
     _require(compiler, f"g++-{compiler.removesuffix('-g++')}")
     root = _sysroot(architecture)
     folder = _cross_build(architecture.name)
-    delegate = str(find(folder, "libaccq_delegate.so"))
-    with _replay(root, PYTHONPATH=str(REPOSITORY), ACCQ_DELEGATE=delegate) as replay:
+    environment = {
+        "PYTHONPATH": str(REPOSITORY),
+        "ACCQ_DELEGATE": str(find(folder, "libaccq_delegate.so")),
+        "ACCQ_TESTING": str(find(folder, "libaccq_testing.so")),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    with _replay(root, **environment) as replay:
         for name, core in architecture.cores.items():
             _emulated_ctest(folder, core.emulated or name, core.tests, every=every)
             replay(name)
+            if core.python_tests:
+                pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
+                run(root.command(name, [*pytest, *core.python_tests], environment))
 
 
 def aarch64(_: bool) -> None:

@@ -3,12 +3,12 @@
     python tests/emulated/cases.py CASES.npz
 
 `NAME/builtin` and `NAME/custom` are the same file's bytes with built-in and with our operators,
-`NAME/inputs` the inputs [case, ...], `NAME/outputs` what stock LiteRT made of them here. The worst
-inputs of a channel are among them, so that an int16 sum widened too late shows. `NAME/stock` tells
-whether stock LiteRT is right everywhere: with weights of -128, which TFLite's quantization rules
-out, its kernel for Cortex-A72 adds two products of -128 * -128 in int16 and overflows.
-`NAME/single` and `NAME/ours` tell whether the file has a single layer, and whether all its
-arithmetic is ours once our operators are in.
+`NAME/certificate` the text of the latter's certificate, `NAME/inputs` the inputs [case, ...],
+`NAME/outputs` what stock LiteRT made of them here. The worst inputs of a channel are among them, so
+that an int16 sum widened too late shows. `NAME/stock` tells whether stock LiteRT is right
+everywhere: with weights of -128, which TFLite's quantization rules out, its kernels for ARM add two
+products of -128 * -128 in int16 and overflow. `NAME/single` and `NAME/ours` tell whether the file
+has a single layer, and whether all its arithmetic is ours once our operators are in.
 """
 
 import sys
@@ -18,7 +18,7 @@ import numpy as np
 import tflite_models as models
 from worst_case import worst_case_input
 
-from keras_accq import rewrite
+from keras_accq import rewrite, verify
 from keras_accq.tflite.ops import quantized_ops
 from keras_accq.tflite.reader import load
 
@@ -110,6 +110,8 @@ def write(path: Path) -> None:
         inputs = _inputs(builtin, rng)
         arrays[f"{name}/builtin"] = np.frombuffer(builtin, np.uint8)
         arrays[f"{name}/custom"] = np.frombuffer(report.model, np.uint8)
+        text = str(verify(report.model)).encode()
+        arrays[f"{name}/certificate"] = np.frombuffer(text, np.uint8)
         arrays[f"{name}/inputs"] = inputs
         arrays[f"{name}/outputs"] = np.stack([models.run(builtin, x)[0] for x in inputs])
         layers = quantized_ops(load(builtin))

@@ -3,7 +3,8 @@
     python tests/emulated/replay.py CASES.npz KERNEL ...
 
 Each file runs in the stock runtime, and with our operators by the kernels chosen for this CPU and
-by the reference, in one thread and in two. Prints which kernels ran; the exit status is 1 after any
+by the reference, in one thread and in two. It is rewritten and certified here as well, which must
+give the same bytes and the same text. Prints which kernels ran; the exit status is 1 after any
 difference, and when a KERNEL did not run. The runtime's own outputs may be a step away where it is
 `tflite_runtime`, which is older than LiteRT 2 and rounds otherwise; ours may not.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_accq import Interpreter
+from keras_accq import Interpreter, rewrite, verify
 from keras_accq.runtime import litert
 
 _STOCK = litert.__name__.split(".")[0]
@@ -64,6 +65,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.jsonl"
         for name, case in cases.items():
+            custom, certificate = case["custom"].tobytes(), case["certificate"].tobytes().decode()
+            for what, same in (
+                ("rewrite", rewrite(case["builtin"].tobytes()).model == custom),
+                ("verify", str(verify(custom)) == certificate),
+            ):
+                if not same:
+                    print(f"{name}: {what} gives something else here")
+                    failures += 1
             for who, difference in differences(case, report):
                 count = np.count_nonzero(difference)
                 steps_off += count if who == _STOCK else 0

@@ -32,6 +32,7 @@ class Core:
         kernels: Those of ours that must run there.
         tests: Which C++ tests to run there, a regular expression: those of kernels that no core
             before it has.
+        python_tests: The files of Python tests to run there: end to end, by the runtime.
         emulated: The emulator's name of the core, where that is not the one used here.
     """
 
@@ -39,6 +40,7 @@ class Core:
     features: str
     kernels: tuple[str, ...]
     tests: str
+    python_tests: tuple[str, ...] = ()
     emulated: str = ""
 
 
@@ -78,28 +80,42 @@ def _as_here(*names: str) -> dict[str, str]:
     return {name: metadata.version(name) for name in names}
 
 
+# For the Python tests.
+_TOOLS = (
+    "pytest",
+    "pluggy",
+    "iniconfig",
+    "packaging",
+    "pygments",
+    "hypothesis",
+    "sortedcontainers",
+)
 _ARMV8 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
 _ARMV82 = f"{_ARMV8} atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp"
+_EXACT = "tests/test_delegate_exact.py"
 _NARROW = ("neon_dot8", "neon_dot16", "neon_dw")
 AARCH64 = Architecture(
     name="aarch64",
     debian="arm64",
     emulator="qemu-aarch64",
     packages=("python3", "libstdc++6"),
-    wheels=_as_here("ai-edge-litert", "numpy", "flatbuffers"),
+    wheels=_as_here("ai-edge-litert", "numpy", "flatbuffers", *_TOOLS),
     platforms=("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64"),
     libraries=(),
     version=8,
     cores={
-        "cortex-a53": Core(0xD03, _ARMV8, _NARROW, "."),
+        "cortex-a53": Core(
+            0xD03, _ARMV8, _NARROW, ".", (_EXACT, "tests/test_runtime.py", "tests/test_kernels.py")
+        ),
         "cortex-a72": Core(0xD08, _ARMV8, _NARROW, "Cpu|Dispatch"),
-        "cortex-a76": Core(0xD0B, _ARMV82, ("neon_sdot", "neon_dw"), "sdot|Dispatch"),
+        "cortex-a76": Core(0xD0B, _ARMV82, ("neon_sdot", "neon_dw"), "sdot|Dispatch", (_EXACT,)),
         # The emulator's most capable core, without the vectors of any length that LiteRT would use.
         "neoverse-v1": Core(
             0xD40,
             f"{_ARMV82} i8mm",
             ("neon_smmla", "neon_dw"),
             "smmla|Dispatch",
+            (_EXACT,),
             emulated="max,sve=off,sme=off",
         ),
     },
@@ -113,8 +129,8 @@ ARMV7 = Architecture(
     debian="armhf",
     emulator="qemu-arm",
     packages=("python3", "libstdc++6", "python3-numpy"),
-    wheels={"tflite-runtime": "2.14.0", **_as_here("flatbuffers")},
-    platforms=("manylinux_2_34_armv7l",),
+    wheels={"tflite-runtime": "2.14.0", **_as_here("flatbuffers", *_TOOLS)},
+    platforms=("manylinux_2_34_armv7l", "manylinux2014_armv7l"),
     libraries=(f"{_ARMHF}/blas", f"{_ARMHF}/lapack"),
     version=7,
     cores={
@@ -123,6 +139,8 @@ ARMV7 = Architecture(
             "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae",
             ("neon_dot8", "neon_dw"),
             ".",
+            # Others build files with LiteRT's schema.
+            ("tests/test_kernels.py", "tests/test_layouts.py"),
         )
     },
 )

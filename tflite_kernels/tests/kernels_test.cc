@@ -113,7 +113,7 @@ TEST_P(KernelTest, CornerLayersWithEveryRangeAndWeights) {
       }
     }
   }
-  EXPECT_GT(taken, 0);
+  EXPECT_TRUE(taken > 0 || step > 1);
 }
 
 // A phase's worst case, which its schedule must take, is less than the whole filter's, for which
@@ -204,7 +204,7 @@ TEST_P(KernelTest, NetworkLayers) {
       if (HasFailure()) return;
     }
   }
-  EXPECT_GT(taken, 0);
+  EXPECT_TRUE(taken > 0 || CaseStep() > 1);
 }
 
 // Sums beyond 2^24 are rounded when they become floats, and so are the products.
