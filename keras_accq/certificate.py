@@ -5,7 +5,7 @@ people: kernels derive their own schedules from the weights and trust no file's 
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -193,7 +193,7 @@ class Certificate:
         if self.excluded:
             parts.append(
                 f"not covered: {_count(len(self.excluded), 'op')}: "
-                + _names(f"{short_name(op.name)} ({op.op}: {op.reason})" for op in self.excluded)
+                + ", ".join(_by_reason(self.excluded))
             )
         return "; ".join(parts)
 
@@ -318,6 +318,14 @@ def short_name(name: str) -> str:
     first, *rest = name.split(";")
     cut = first if len(first) <= _NAME_WIDTH else first[: _NAME_WIDTH - 1] + "…"
     return f"{cut};…" if rest and cut == first else cut
+
+
+def _by_reason(ops: Iterable[ExcludedOp]) -> Iterator[str]:
+    groups: dict[tuple[str, str], list[str]] = {}
+    for op in ops:
+        groups.setdefault((op.op, op.reason), []).append(short_name(op.name))
+    for (kind, reason), names in groups.items():
+        yield f"{_names(names)} ({kind}: {reason})"
 
 
 def _position(subgraph: int, index: int) -> str:

@@ -54,9 +54,18 @@ class LayerSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """All quantized compute layers of a model, in its order; `str()` draws the table."""
+    """All quantized compute layers of a model, in its order; `str()` draws the table.
+
+    Attributes:
+        layers: Those with weights.
+        products: Names of layers that multiply two activations, such as attention's: no weights
+            bound their sums, for which files have built-ins of 32 bits.
+        in_float: Names of layers that files compute in float32.
+    """
 
     layers: tuple[LayerSummary, ...]
+    products: tuple[str, ...] = ()
+    in_float: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         rows = [_HEADINGS, *(_row(layer) for layer in self.layers)]
@@ -73,6 +82,12 @@ class Summary:
                 "* N and M chosen for an assumed distribution of inputs; give calibration_data to "
                 "measure it"
             )
+        if self.products:
+            lines.append(
+                f"not bounded, products of two activations in 32 bits: {', '.join(self.products)}"
+            )
+        if self.in_float:
+            lines.append(f"in float32: {', '.join(self.in_float)}")
         return "\n".join(lines)
 
 
@@ -93,7 +108,7 @@ def _row(layer: LayerSummary) -> tuple[str, ...]:
 
 
 def summary(model: Any) -> Summary:
-    """Widths, budgets and zeros of every compute layer of a quantized model.
+    """Widths, budgets and zeros of every compute layer of a quantized model, and what has none.
 
     Args:
         model: A model that `accq.quantize` returned.
@@ -102,20 +117,22 @@ def summary(model: Any) -> Summary:
         UnsupportedModelError: It holds no quantized layer.
         ValueError: Weights that are not finite, naming the layer.
     """
-    from keras_accq.layers import QuantizedWeights
+    from keras_accq.graph.supported import is_in_float
+    from keras_accq.layers import ActivationProduct, QuantizedWeights
 
     model = as_keras3(model)
-    layers = tuple(
-        _layer(layer)
-        for layer in getattr(model, "layers", ())
-        if isinstance(layer, QuantizedWeights)
-    )
+    found = getattr(model, "layers", ())
+    layers = tuple(_layer(layer) for layer in found if isinstance(layer, QuantizedWeights))
     if not layers:
         raise UnsupportedModelError(
             f"expected a model that accq.quantize returned, came {type(model).__name__} "
             f"{getattr(model, 'name', '')!r} without quantized layers"
         )
-    return Summary(layers)
+    return Summary(
+        layers,
+        tuple(layer.name for layer in found if isinstance(layer, ActivationProduct)),
+        tuple(layer.name for layer in found if is_in_float(layer)),
+    )
 
 
 def _layer(layer: Any) -> LayerSummary:

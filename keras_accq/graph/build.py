@@ -65,7 +65,8 @@ class Builder:
         taken = {node.name for node in (*graph.inputs, *graph.nodes)}
         for group, chosen in zip(groups, widths, strict=True):
             self._layers.update(chosen.layers)
-            quantizer = self._quantizer(chosen, free_name(f"{group.name}_quantizer", taken))
+            name = free_name(f"{group.name}_quantizer", taken)
+            quantizer = self._quantizer(chosen, name, group.symmetric)
             self._quantizers[id(group)] = quantizer
             if chosen.range is not None:
                 self._ranges.append((quantizer, chosen.range))
@@ -145,13 +146,14 @@ class Builder:
             self._narrow[key] = quantizer(self._tensors[key], narrow=True, requantize=True)
         return self._narrow[key]
 
-    def _quantizer(self, chosen: GroupWidths, name: str) -> Any:
+    def _quantizer(self, chosen: GroupWidths, name: str, symmetric: bool) -> Any:
         return ActivationQuantizer(
             chosen.bits,
             observe=chosen.range is None,
             clip=chosen.clip,
             power_of_two=self._power_of_two,
             learn=chosen.learn,
+            symmetric=symmetric,
             name=name,
         )
 

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_accq.graph.affine import write_affine
+from keras_accq.graph.attention import attention_problem
 from keras_accq.graph.copied import Copies, Tensors, mapped, new_inputs, rebuilt
 from keras_accq.graph.depthwise import depthwise
 from keras_accq.graph.nodes import Graph, Node, argument, read
@@ -51,10 +52,14 @@ def _problems(graph: Graph, prefix: str) -> Iterator[tuple[str, str]]:
     for node in graph.nodes:
         if isinstance(node.layer, keras.Model):
             yield from _problems(read(node.layer), f"{prefix}{node.name}.")
+            continue
+        reason = None
+        if type(node.layer) is keras.layers.MultiHeadAttention:
+            reason = attention_problem(node, graph.tensors)
         elif rule(node) is None:
             reason = layer_problem(node.layer)
-            if reason is not None:
-                yield f"{prefix}{node.name}", reason
+        if reason is not None:
+            yield f"{prefix}{node.name}", reason
 
 
 def _flattened(graph: Graph) -> keras.Model:

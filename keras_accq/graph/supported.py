@@ -8,7 +8,13 @@ import numpy as np
 
 from keras_accq.errors import UnsupportedModelError
 from keras_accq.graph.nodes import Graph, Node
-from keras_accq.layers import ActivationQuantizer, QuantizedPReLU, QuantizedWeights
+from keras_accq.layers import (
+    ActivationProduct,
+    ActivationQuantizer,
+    AttentionSoftmax,
+    QuantizedPReLU,
+    QuantizedWeights,
+)
 from keras_accq.transposed import tflite_padding
 
 
@@ -19,9 +25,12 @@ class Kind(Enum):
     COMPUTE = "dot products; a new scale"
     BATCH_NORM = "folded into the layer before it"
     RELU = "fused into the layer before it; a new scale"
+    PRODUCT = "dot products of two activations; a new scale"
     ARITHMETIC = "sums, differences or products of two tensors on a new scale"
     FUNCTION = "a function of each value; a new scale"
     GATE = "a function of each value; a fixed scale"
+    ATTENTION = "a softmax inside; a fixed scale"
+    NORMALIZATION = "computed in float; a new scale"
     HARD_SIGMOID = "folded into the layer before it; a fixed scale"
     CONCATENATE = "one scale for inputs and output"
     PASS = "values and scale of its input"
@@ -55,6 +64,13 @@ _PASS = (
     keras.layers.Dropout,
 )
 _ARITHMETIC = (keras.layers.Add, keras.layers.Subtract, keras.layers.Multiply)
+# Their quantized models are of Keras 3 alone.
+_KERAS3_ONLY = (
+    QuantizedPReLU,
+    keras.layers.LayerNormalization,
+    ActivationProduct,
+    AttentionSoftmax,
+)
 _KINDS: dict[type, Kind] = {
     **dict.fromkeys(_COMPUTE, Kind.COMPUTE),
     **dict.fromkeys(_PASS, Kind.PASS),
@@ -69,12 +85,15 @@ _KINDS: dict[type, Kind] = {
     keras.layers.AveragePooling2D: Kind.AVERAGE,
     keras.layers.GlobalAveragePooling1D: Kind.GLOBAL_AVERAGE,
     keras.layers.GlobalAveragePooling2D: Kind.GLOBAL_AVERAGE,
+    keras.layers.LayerNormalization: Kind.NORMALIZATION,
+    ActivationProduct: Kind.PRODUCT,
+    AttentionSoftmax: Kind.ATTENTION,
     keras.layers.Softmax: Kind.SOFTMAX,
     keras.layers.Rescaling: Kind.RESCALING,
 }
-# What a float model's nodes may be.
+# What a float model's nodes may be, of either Keras.
 FLOAT_LAYERS = (
-    *(cls for cls in _KINDS if cls is not QuantizedPReLU),
+    *(cls for cls in _KINDS if cls not in _KERAS3_ONLY),
     keras.layers.Activation,
     keras.layers.Normalization,
     keras.layers.SeparableConv2D,
@@ -97,6 +116,8 @@ _FIXED_RANGES: dict[Any, tuple[float, float]] = {
     keras.activations.hard_sigmoid: (0.0, 1.0),
     keras.activations.tanh: (-1.0, 127 / 128),
 }
+# TFLite's SOFTMAX has the same grid as its LOGISTIC.
+_PROBABILITIES = _FIXED_RANGES[keras.activations.sigmoid]
 # What a compute layer can have as its own last step.
 FUSED_ACTIVATIONS = (
     keras.activations.linear,
@@ -106,6 +127,14 @@ FUSED_ACTIVATIONS = (
 )
 # Multiplied with the values by an integer on a free scale.
 _SLOPES = (keras.layers.LeakyReLU, keras.layers.PReLU)
+
+_WAYS_OUT = {
+    keras.layers.Embedding: "a model that starts behind it, with an Input of its vectors",
+    keras.layers.Attention: "MultiHeadAttention",
+    keras.layers.AdditiveAttention: "MultiHeadAttention",
+    keras.layers.GroupQueryAttention: "MultiHeadAttention",
+    keras.layers.RMSNormalization: "LayerNormalization",
+}
 
 
 def kind(layer: Any) -> Kind | None:
@@ -158,11 +187,16 @@ def has_softmax(layer: Any) -> bool:
     return kind(layer) is Kind.COMPUTE and layer.activation is keras.activations.softmax
 
 
+def is_in_float(layer: Any) -> bool:
+    """Whether files compute a layer in float32: no int8 operator of TFLite does."""
+    return kind(layer) is Kind.NORMALIZATION or (kind(layer) is Kind.ATTENTION and layer.causal)
+
+
 def fixed_range(layer: Any) -> tuple[float, float] | None:
     """The real values of -128 and 127 in a layer's output, where its grid is always the same."""
     if type(layer) is keras.layers.Activation:
         return _FIXED_RANGES.get(layer.activation)
-    return None
+    return _PROBABILITIES if type(layer) is AttentionSoftmax else None
 
 
 def check_fixed_point(graph: Graph) -> None:
@@ -244,6 +278,8 @@ def layer_problem(layer: Any) -> str | None:
     if layer_kind is None:
         if type(layer) is keras.layers.Activation:
             return _activation_problem(layer)
+        if type(layer) in _WAYS_OUT:
+            return f"{described} is not supported; expected {_WAYS_OUT[type(layer)]}"
         base = next((b.__name__ for b in _KINDS if isinstance(layer, b)), None)
         return f"{described} is not supported" + (f" (a subclass of {base})" if base else "")
     if getattr(layer, "data_format", "channels_last") == "channels_first":
@@ -256,6 +292,7 @@ def layer_problem(layer: Any) -> str | None:
         Kind.SOFTMAX: _softmax_problem,
         Kind.RESCALING: _rescaling_problem,
         Kind.BATCH_NORM: _batch_norm_problem,
+        Kind.NORMALIZATION: _normalization_problem,
         Kind.PASS: _pass_problem,
     }.get(layer_kind)
     return None if check is None else check(layer)
@@ -326,6 +363,14 @@ def _batch_norm_problem(layer: Any) -> str | None:
     rank = layer.input_spec.ndim
     axis = layer.axis if isinstance(layer.axis, int) else list(layer.axis)
     return None if axis in (-1, rank - 1) else f"axis {axis}; expected the last"
+
+
+def _normalization_problem(layer: Any) -> str | None:
+    shapes = {len(call.input_tensors[0].shape) for call in layer._inbound_nodes}
+    axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
+    if any(axes not in ([-1], [rank - 1]) for rank in shapes):
+        return f"axis {axes}; expected the last"
+    return "rms_scaling=True; expected False" if layer.rms_scaling else None
 
 
 def _place_problem(

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_accq.graph.affine import affine_of, operation_of
+from keras_accq.graph.attention import write_attention
 from keras_accq.graph.copied import Copies, Tensors, rebuilt
 from keras_accq.graph.nodes import Graph, Node, argument, read
 from keras_accq.graph.supported import FUSED_ACTIVATIONS, Kind, kind, known_activation
@@ -32,6 +33,8 @@ def rule(node: Node) -> Any:
         return _Writer.copy if affine_of(node) is not None else None
     if type(layer) is keras.layers.SeparableConv2D:
         return _Writer.separable if layer.data_format == "channels_last" else None
+    if type(layer) is keras.layers.MultiHeadAttention:
+        return _Writer.attention
     if type(layer) is keras.layers.ReLU:
         plain = not layer.threshold and layer.max_value is None
         return _Writer.leaky_relu if layer.negative_slope and plain else None
@@ -131,6 +134,9 @@ class _Writer:
         bias = [] if old.bias is None else [_array(old.bias)]
         second.set_weights([_array(old.pointwise_kernel), *bias])
         return self._activated(y, old.activation, old.name)
+
+    def attention(self, node: Node, tensors: Tensors) -> Any:
+        return write_attention(node, tensors, self._layer)
 
     def apart(self, node: Node, tensors: Tensors) -> Any:
         """The layer without its activation, and that."""

@@ -33,6 +33,7 @@ class TensorQuantizer:
         learn: Whether training learns the scale, starting from the range set, by the gradient that
             rounding and clipping have in it (LSQ: Esser et al., arXiv 1902.08153, section 2.1;
             here of a factor's logarithm, so that a scale stays positive).
+        symmetric: Whether the zero point is 0.
 
     Raises:
         TypeError, ValueError: Bad bits.
@@ -50,6 +51,7 @@ class TensorQuantizer:
         clip: float | None = None,
         power_of_two: bool = False,
         learn: bool = False,
+        symmetric: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -61,6 +63,7 @@ class TensorQuantizer:
         self.clip = clip
         self.power_of_two = power_of_two
         self.learn = learn
+        self.symmetric = symmetric
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -70,6 +73,7 @@ class TensorQuantizer:
             "clip": self.clip,
             "power_of_two": self.power_of_two,
             "learn": self.learn,
+            "symmetric": self.symmetric,
         }
 
     def _add_scalar(self, name: str, value: str, trainable: bool = False) -> Any:
@@ -147,7 +151,7 @@ class TensorQuantizer:
         # Read again: a distributed model's variables now hold the mean of what replicas observed,
         # of which there can be one grid only.
         low, high = (ops.convert_to_tensor(variable) for variable in (self.low, self.high))
-        scale, zero_point = grid(low, high, self.bits, self.power_of_two, ops)
+        scale, zero_point = grid(low, high, self.bits, self.power_of_two, ops, self.symmetric)
         self.scale.assign(scale)
         self.zero_point.assign(zero_point)
         self.observed.assign(ops.ones(()))
@@ -160,7 +164,8 @@ class TensorQuantizer:
         if not (np.isfinite(low) and np.isfinite(high) and low <= high):
             raise ValueError(f"{self.name}: expected finite low <= high, received {low}, {high}")
         # In float64: s·(q - z) of a float32 scale has no rounding errors there.
-        scale, zero_point = grid(float(low), float(high), self.bits, self.power_of_two)
+        ends = float(low), float(high)
+        scale, zero_point = grid(*ends, self.bits, self.power_of_two, symmetric=self.symmetric)
         self.scale.assign(scale)
         self.zero_point.assign(zero_point)
         self.observed.assign(1.0)

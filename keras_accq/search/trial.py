@@ -28,8 +28,9 @@ from keras_accq.widths import GroupWidths, LayerWidths, excluded
 class TrialQuantizer(keras.layers.Layer):
     """`ActivationQuantizer` for inference, with a grid that can be changed or taken away."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, symmetric: bool, **kwargs: Any) -> None:
         super().__init__(trainable=False, **kwargs)
+        self._symmetric = symmetric
 
     def build(self, input_shape: Any) -> None:
         self._values = {
@@ -60,7 +61,8 @@ class TrialQuantizer(keras.layers.Layer):
             self._values["active"].assign(0.0)
             return
         smallest, largest = operand_range(tensor.bits)
-        scale, zero_point = (np.float32(x) for x in grid(*tensor.range, tensor.bits, power_of_two))
+        values = grid(*tensor.range, tensor.bits, power_of_two, symmetric=self._symmetric)
+        scale, zero_point = (np.float32(value) for value in values)
         # The products that rounding gives, so that clamping makes no new numbers.
         ends = {"low": (smallest - zero_point) * scale, "high": (largest - zero_point) * scale}
         for name, value in {"scale": scale, "zero_point": zero_point, **ends}.items():
@@ -78,8 +80,8 @@ class _TrialBuilder(Builder):
         for group in groups:
             self.quantizers[group.name] = self._quantizers[id(group)]
 
-    def _quantizer(self, chosen: GroupWidths, name: str) -> Any:
-        return TrialQuantizer(name=name)
+    def _quantizer(self, chosen: GroupWidths, name: str, symmetric: bool) -> Any:
+        return TrialQuantizer(symmetric, name=name)
 
     def _quantized(self, node: Node) -> Any:
         config = node.layer.get_config()

@@ -10,12 +10,13 @@ import numpy as np
 
 from keras_accq.errors import ConversionError
 from keras_accq.tflite.emit import Grid
-from keras_accq.tflite.export import ExpectedOp
+from keras_accq.tflite.export import ExpectedOp, ExpectedProduct
 from keras_accq.tflite.ops import QuantizedOp, quantized_ops
 from keras_accq.tflite.reader import Model, Operator, Subgraph, Tensor
 
 # Operators whose output has a grid of TFLite's choosing.
 _FIXED_GRIDS = {"SOFTMAX": Grid(1 / 256, -128)}
+_PRODUCT = "BATCH_MATMUL"
 
 
 def match(model: Model, expected: Sequence[ExpectedOp]) -> list[tuple[QuantizedOp, ExpectedOp]]:
@@ -27,11 +28,13 @@ def match(model: Model, expected: Sequence[ExpectedOp]) -> list[tuple[QuantizedO
 
     Raises:
         ConversionError: A layer's integers, scales, bias or input grid are not in the file, naming
-            the layer, the channel and both values; or the file sums other products.
+            the layer, the channel and both values; or the file sums other products with weights.
     """
     remaining = list(expected)
     pairs = []
     for op in quantized_ops(model):
+        if op.op == _PRODUCT:
+            continue
         if op.reason is not None:
             raise ConversionError(f"{op}: {op.reason}")
         layer = next((layer for layer in remaining if _difference(op, layer) is None), None)
@@ -43,6 +46,48 @@ def match(model: Model, expected: Sequence[ExpectedOp]) -> list[tuple[QuantizedO
         names = ", ".join(repr(layer.name) for layer in remaining)
         raise ConversionError(f"the converter left out the dot products of layers {names}")
     return pairs
+
+
+def match_products(
+    model: Model, expected: Sequence[ExpectedProduct]
+) -> list[tuple[QuantizedOp, ExpectedProduct]]:
+    """The operator of each product of two activations, found by its form and the grids it reads.
+
+    Args:
+        model: As the converter wrote it.
+        expected: What it was given.
+
+    Raises:
+        ConversionError: The file holds other products, naming the operator or the layers.
+    """
+    remaining = list(expected)
+    pairs = []
+    for op in quantized_ops(model):
+        if op.op != _PRODUCT:
+            continue
+        graph = model.subgraphs[op.subgraph]
+        found = _found_product(graph, graph.operators[op.index])
+        layer = next((x for x in remaining if (x.transpose_b, x.grids) == found), None)
+        if layer is None:
+            raise ConversionError(f"{op}: it computes no product of two activations of the model")
+        remaining.remove(layer)
+        pairs.append((op, layer))
+    if remaining:
+        names = ", ".join(repr(layer.name) for layer in remaining)
+        raise ConversionError(f"the converter left out the products of activations {names}")
+    return pairs
+
+
+def _found_product(graph: Subgraph, op: Operator) -> tuple[bool, tuple[Grid, ...]] | None:
+    tensors = [graph.tensors[t] for t in op.inputs]
+    if any(x.raw is not None or x.quantization is None for x in tensors) or op.options.get("adj_x"):
+        return None
+    grids = tuple(
+        Grid(float(x.quantization.scale[0]), int(x.quantization.zero_point[0]))
+        for x in tensors
+        if x.quantization is not None
+    )
+    return bool(op.options.get("adj_y")), grids
 
 
 def _explain(op: QuantizedOp, layers: Sequence[ExpectedOp]) -> str:
@@ -83,7 +128,11 @@ def _difference(op: QuantizedOp, layer: ExpectedOp) -> str | None:
 
 
 def check_tensors(
-    model: Model, grids: Collection[Grid], *, float_operators: Collection[str] = ()
+    model: Model,
+    grids: Collection[Grid],
+    *,
+    float_operators: Collection[str] = (),
+    islands: Collection[tuple[int, int]] = (),
 ) -> None:
     """Refuses float tensors inside, unknown grids, and QUANTIZEs that change a grid.
 
@@ -92,17 +141,19 @@ def check_tensors(
         grids: Of the model's tensors.
         float_operators: Operators that may compute in float32 on the way from a float input to the
             first QUANTIZE.
+        islands: Subgraph and index of further operators that may (`match_islands`).
 
     Raises:
         ConversionError: Names the operator, the tensor and what is wrong.
     """
     for graph in model.subgraphs:
         for op in graph.operators:
-            _check_operator(graph, op, grids, float_operators)
+            may_be_float = op.name in float_operators or (graph.index, op.index) in islands
+            _check_operator(graph, op, grids, may_be_float)
 
 
 def _check_operator(
-    graph: Subgraph, op: Operator, grids: Collection[Grid], float_operators: Collection[str]
+    graph: Subgraph, op: Operator, grids: Collection[Grid], may_be_float: bool
 ) -> None:
     inputs = [graph.tensors[t] for t in op.inputs if t >= 0 and graph.tensors[t].raw is None]
     outputs = [graph.tensors[t] for t in op.outputs if t >= 0]
@@ -116,7 +167,7 @@ def _check_operator(
         is_end = (op.name == "QUANTIZE" and tensor in inputs) or (
             op.name == "DEQUANTIZE" and tensor in outputs
         )
-        if is_float and (is_end or op.name in float_operators):
+        if is_float and (is_end or may_be_float):
             continue
         if tensor.type != "INT8":
             raise ConversionError(

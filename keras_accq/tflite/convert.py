@@ -8,7 +8,7 @@ before they are written. Whatever fails, no file is left behind.
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import keras
@@ -21,8 +21,9 @@ from keras_accq.graph.nodes import Graph, read
 from keras_accq.graph.supported import Kind, kind
 from keras_accq.kerases import as_keras3
 from keras_accq.layers import QuantizedWeights
-from keras_accq.tflite.conformance import check_tensors, match
+from keras_accq.tflite.conformance import check_tensors, match, match_products
 from keras_accq.tflite.export import ExpectedOp, Exporter
+from keras_accq.tflite.islands import match_islands
 from keras_accq.tflite.labels import relabel
 from keras_accq.tflite.ops import quantized_ops
 from keras_accq.tflite.quiet import without_chatter
@@ -79,22 +80,29 @@ def convert(
         load(_tflite(graph, exporter, batch_size, input_type, output_type)), exporter.ops
     )
     pairs = match(converted, exporter.ops)
+    products = match_products(converted, exporter.products)
+    islands = match_islands(converted, exporter.islands)
     rescales = any(kind(node.layer) is Kind.RESCALING for node in graph.nodes)
     check_tensors(
         converted,
         set(exporter.grids.values()),
         float_operators=("MUL", "ADD") if rescales and input_type == "float32" else (),
+        islands=islands,
     )
     named = relabel(
         converted,
-        {op.index: layer.name for op, layer in pairs},
+        {
+            **_results(islands),
+            **{op.index: layer.name for op, layer in pairs},
+            **{op.index: layer.name for op, layer in products},
+        },
         {name: tensor.name for name, tensor in _input_names(graph).items()},
         _output_names(graph),
     )
     layers = [layer for _, layer in pairs]
     model = rewrite(named, ops=ops, constraints=_constraints(named, layers)).model
     certificate = verify(model)
-    _check_certificate(certificate, layers)
+    _check_certificate(certificate, layers, {product.name for _, product in products})
     write_atomically(path, model)
     return certificate
 
@@ -131,6 +139,12 @@ def check_model(graph: Graph) -> None:
                 f"model {name!r}: input {node.name!r} has the shape {shape}; expected one that is "
                 "fixed but for the batch"
             )
+
+
+def _results(islands: Mapping[tuple[int, int], str]) -> dict[int, str]:
+    """The layer's name by the last of its float operators, which makes its result."""
+    last = {name: index for (_, index), name in islands.items()}
+    return {index: name for name, index in last.items()}
 
 
 def _input_names(graph: Graph) -> dict[str, Any]:
@@ -192,7 +206,8 @@ def _tflite(
 def _constraints(data: bytes, layers: list[ExpectedOp]) -> dict[str, Constraint]:
     """What each operator is made for, by its output tensor; layers are in the file's order."""
     constraints = {}
-    for op, layer in zip(quantized_ops(load(data)), layers, strict=True):
+    ops = [op for op in quantized_ops(load(data)) if op.reason is None]
+    for op, layer in zip(ops, layers, strict=True):
         low, high = layer.input_range
         # An excluded layer claims nothing; its kernel still sums in 16 bits, with spills.
         acc_bits = layer.operands.acc_bits or 16
@@ -200,9 +215,19 @@ def _constraints(data: bytes, layers: list[ExpectedOp]) -> dict[str, Constraint]
     return constraints
 
 
-def _check_certificate(certificate: Certificate, layers: list[ExpectedOp]) -> None:
-    """Refuses a file that claims less than the model was trained for, or what does not hold."""
+def _check_certificate(
+    certificate: Certificate, layers: list[ExpectedOp], products: Collection[str]
+) -> None:
+    """Refuses a file that claims less than the model was trained for, or what does not hold.
+
+    Args:
+        certificate: The file's.
+        layers: With weights.
+        products: The names of products of two activations, which no weights bound.
+    """
     for excluded in certificate.excluded:
+        if excluded.name in products:
+            continue
         raise ConversionError(
             f"layer {excluded.name!r} (op {excluded.index}): {excluded.op} can not be certified: "
             f"{excluded.reason}"

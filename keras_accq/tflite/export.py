@@ -21,7 +21,9 @@ from keras_accq.errors import ConversionError
 from keras_accq.graph.nodes import Graph, Node
 from keras_accq.graph.supported import Kind, kind
 from keras_accq.layers import (
+    ActivationProduct,
     ActivationQuantizer,
+    AttentionSoftmax,
     QuantizedConv1D,
     QuantizedConv2D,
     QuantizedConv2DTranspose,
@@ -31,7 +33,7 @@ from keras_accq.layers import (
     QuantizedWeights,
 )
 from keras_accq.quantizers.operands import Operands
-from keras_accq.tflite import emit
+from keras_accq.tflite import emit, in_float
 from keras_accq.tflite.emit import Grid
 from keras_accq.tflite.fold import (
     Kernel,
@@ -39,6 +41,8 @@ from keras_accq.tflite.fold import (
     fold_batch_norm,
     silence_dead_channels,
 )
+from keras_accq.tflite.in_float import InFloat
+from keras_accq.tflite.islands import Island
 from keras_accq.tflite.moves import moved
 from keras_accq.transposed import tflite_padding
 
@@ -87,6 +91,21 @@ class ExpectedOp:
         return operand_range(self.operands.input_bits)
 
 
+@dataclass(frozen=True)
+class ExpectedProduct:
+    """Products of two activations as the file must hold them.
+
+    Attributes:
+        name: The layer's.
+        transpose_b: Whether the second one's last two axes change places.
+        grids: Of both tensors.
+    """
+
+    name: str
+    transpose_b: bool
+    grids: tuple[Grid, Grid]
+
+
 @dataclass(frozen=True, eq=False)
 class _Waiting:
     """A compute layer that BatchNormalization and ReLU may still be folded into."""
@@ -124,7 +143,9 @@ class Exporter:
             left out, and the inputs are what they put out.
 
     Attributes:
-        ops: After a `trace`, the dot products in the order written.
+        ops: After a `trace`, the dot products with weights in the order written.
+        products: Likewise those of two activations.
+        islands: Likewise what is computed in float.
         grids: The grids of all tensors, by the name of their quantizer.
 
     Raises:
@@ -136,6 +157,8 @@ class Exporter:
         self._raw_inputs = raw_inputs
         self._done: dict[_Waiting, _Value] = {}
         self.ops: list[ExpectedOp] = []
+        self.products: list[ExpectedProduct] = []
+        self.islands: list[Island] = []
         # All numbers are read here, since variables can not be read while a function is traced.
         layers = [node.layer for node in graph.nodes]
         self.grids = {
@@ -156,6 +179,11 @@ class Exporter:
             for layer in layers
             if isinstance(layer, keras.layers.BatchNormalization)
         }
+        self._affine = {
+            layer.name: (_unless_all(layer, layer.gamma, 1.0), _unless_all(layer, layer.beta, 0.0))
+            for layer in layers
+            if isinstance(layer, keras.layers.LayerNormalization)
+        }
 
     def trace(self, inputs: dict[int, Any]) -> dict[int, Any]:
         """Builds the operations.
@@ -170,8 +198,8 @@ class Exporter:
             ConversionError: The model is not one that `accq.quantize` makes; names the layer.
         """
         # tf.function may trace more than once.
-        self.ops.clear()
-        self._done.clear()
+        for found in (self.ops, self.products, self.islands, self._done):
+            found.clear()
         values: dict[int, Any] = {key: _Value(tensor) for key, tensor in inputs.items()}
         for node in self._graph.nodes:
             values[node.output] = node.call(partial(self._visit, node), values)
@@ -186,6 +214,12 @@ class Exporter:
             return self._quantize(layer, x, narrow=bool(kwargs.get("narrow")))
         if isinstance(layer, QuantizedWeights):
             return self._compute(layer, x, node.label)
+        if isinstance(layer, ActivationProduct):
+            return self._product(layer, x, node.label)
+        if isinstance(layer, keras.layers.LayerNormalization):
+            return self._layer_norm(layer, x, node.label)
+        if isinstance(layer, AttentionSoftmax):
+            return self._attention(layer, x, node.label)
         handler = self._handlers.get(kind(layer))
         if handler is None:
             raise ConversionError(
@@ -301,6 +335,34 @@ class Exporter:
         left, right = (self._whole(layer, part) for part in parts)
         return _Value(_ARITHMETIC[type(layer)](left.tensor, right.tensor))
 
+    def _product(
+        self, layer: ActivationProduct, parts: list["_Value | _Waiting"], label: str
+    ) -> _Value:
+        a, b = (self._whole(layer, part) for part in parts)
+        assert a.grid is not None
+        assert b.grid is not None
+        self.products.append(ExpectedProduct(label, layer.transpose_b, (a.grid, b.grid)))
+        return _Value(tf.matmul(a.tensor, b.tensor, transpose_b=layer.transpose_b))
+
+    def _layer_norm(self, layer: Any, x: "_Value | _Waiting", label: str) -> _Value:
+        value = self._whole(layer, x)
+        made = in_float.layer_norm(value.tensor, layer.epsilon, *self._affine[layer.name])
+        return self._in_float(label, value, made)
+
+    def _attention(self, layer: AttentionSoftmax, x: "_Value | _Waiting", label: str) -> _Value:
+        value = self._whole(layer, x)
+        if layer.causal:
+            return self._in_float(label, value, in_float.causal_softmax(value.tensor))
+        return _Value(tf.nn.softmax(value.tensor))
+
+    def _in_float(self, label: str, value: _Value, made: InFloat) -> _Value:
+        def on(grid: Grid) -> Any:
+            assert value.grid is not None
+            self.islands.append(Island(label, made, value.grid, grid))
+            return made.result
+
+        return _Value(None, on=on)
+
     def _function(self, layer: Any, x: "_Value | _Waiting") -> _Value:
         value = self._whole(layer, x)
         if layer.name in self._slopes:
@@ -402,6 +464,14 @@ def _statistics(layer: Any) -> dict[str, Any]:
         "mean": mean,
         "variance": _numbers(layer, layer.moving_variance),
     }
+
+
+def _unless_all(layer: Any, variable: Any, value: float) -> NDArray[np.float32] | None:
+    """A variable's numbers, or None if there is none or all are that value."""
+    if variable is None:
+        return None
+    numbers = _numbers(layer, variable).astype(np.float32)
+    return None if (numbers == value).all() else numbers
 
 
 def _slope(layer: Any) -> NDArray[np.float32]:

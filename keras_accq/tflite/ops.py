@@ -207,6 +207,11 @@ def _record(graph: Subgraph, op: Operator, claims: Claims) -> QuantizedOp:
     kind = KINDS.get(op.name, op.name.lower())
     record = QuantizedOp(graph.index, op.index, op.name, name, kind, op.custom)
     try:
+        if op.name == "BATCH_MATMUL" and _multiplies_activations(graph, op):
+            raise _RefusedError(
+                "a product of two activations is not bounded by this certificate: it stays a "
+                "built-in with 32-bit sums"
+            )
         if op.name in _OTHER_DOT_PRODUCTS:
             raise _RefusedError(f"keras-accq has no operator for {op.name}")
         if op.custom:
@@ -223,6 +228,12 @@ def _record(graph: Subgraph, op: Operator, claims: Claims) -> QuantizedOp:
     except _RefusedError as refused:
         record.reason = str(refused)
     return record
+
+
+def _multiplies_activations(graph: Subgraph, op: Operator) -> bool:
+    """Whether all that an operator reads is int8 and computed."""
+    read = [graph.tensors[t] for t in op.inputs if t >= 0]
+    return all(tensor.raw is None and tensor.type == "INT8" for tensor in read)
 
 
 def _take_custom_options(record: QuantizedOp, op: Operator) -> None:

@@ -46,6 +46,7 @@ def _whole(x):
     z = L.MaxPooling1D()(L.Conv1D(4, 3)(L.ZeroPadding1D(4)(L.Reshape((-1, 1))(x))))
     z = L.AveragePooling1D(1)(L.Cropping1D()(L.UpSampling1D()(z)))
     z = L.Concatenate()([L.GlobalAveragePooling1D()(z), L.GlobalMaxPooling1D()(z)])
+    z = L.Reshape((-1,))(L.LayerNormalization()(L.Reshape((2, -1))(z)))
     z = L.Activation("sigmoid")(L.Activation("tanh")(L.Activation("gelu")(z)))
     return L.Reshape((5,))(L.Dense(5)(x)), L.Dense(3, activation="softmax")(x), z
 
@@ -106,6 +107,32 @@ def test_every_supported_layer() -> None:
             "output of the model",
         ),
         (_after_conv(L.BatchNormalization(axis=1, name="l")), "l", "axis 1"),
+        (
+            _after_conv(L.LayerNormalization(axis=1, name="l")),
+            "l",
+            r"axis \[1\]; expected the last",
+        ),
+        (_after_conv(L.LayerNormalization(axis=[2, 3], name="l")), "l", r"axis \[2, 3\]"),
+        (
+            _after_conv(L.LayerNormalization(rms_scaling=True, name="l")),
+            "l",
+            "rms_scaling=True; expected False",
+        ),
+        (
+            _after_conv(L.RMSNormalization(name="l")),
+            "l",
+            "RMSNormalization is not supported; expected LayerNormalization",
+        ),
+        (
+            lambda x: L.Embedding(9, 4, name="l")(L.Flatten()(x)),
+            "l",
+            "Embedding is not supported; expected a model that starts behind it",
+        ),
+        (
+            lambda x: L.Attention(name="l")([L.Reshape((64, 3))(x)] * 2),
+            "l",
+            "Attention is not supported; expected MultiHeadAttention",
+        ),
         (_after_conv(L.Rescaling(2.0, name="l")), "l", "one of the model's inputs"),
         (lambda x: L.Conv2D(3, 3)(L.Rescaling([1, 2, 3], name="l")(x)), "l", "expected numbers"),
         (lambda x: L.Conv2D(3, 3)(L.Rescaling(-1.0, name="l")(x)), "l", "scale -1.0"),

@@ -80,3 +80,21 @@ def test_training_and_setting_a_range_agree() -> None:
             exact, trained = (grid(low, high, 5, power_of_two, xp) for xp in (np, ops))
             assert float(trained[0]) == pytest.approx(float(exact[0]), rel=1e-6)
             assert float(trained[1]) == float(exact[1])
+
+
+@pytest.mark.parametrize("power_of_two", [False, True])
+@pytest.mark.parametrize(
+    ("low", "high"), [(-3.0, 1.0), (-1.0, 3.0), (0.0, 3.0), (-3.0, 0.0), (0, 0)]
+)
+def test_a_symmetric_grid_has_its_zero_point_at_0(low, high, power_of_two) -> None:
+    scale, zero_point = grid(low, high, 8, power_of_two, symmetric=True)
+    assert float(zero_point) == 0
+    assert -128 * float(scale) <= low + 1e-9
+    # In fixed point a power of two itself saturates.
+    assert 127 * float(scale) >= high - (float(scale) if power_of_two else 1e-9)
+
+
+def test_the_range_of_a_symmetric_grid_gives_it_again() -> None:
+    scale, _ = grid(-0.3, 0.7, 8, symmetric=True)
+    again, zero_point = grid(-128 * float(scale), 127 * float(scale), 8, symmetric=True)
+    assert (np.float32(again), float(zero_point)) == (np.float32(scale), 0.0)

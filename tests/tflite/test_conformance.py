@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from tflite_models import GraphBuilder, Op, add_conv2d
 
 from keras_accq.errors import ConversionError
 from keras_accq.quantizers.operands import Operands
-from keras_accq.tflite.conformance import check_tensors, match
+from keras_accq.tflite.conformance import check_tensors, match, match_products
 from keras_accq.tflite.emit import Grid
-from keras_accq.tflite.export import ExpectedOp
+from keras_accq.tflite.export import ExpectedOp, ExpectedProduct
 from keras_accq.tflite.fold import Kernel
 from keras_accq.tflite.reader import load
 
@@ -62,6 +63,7 @@ def test_float_inside_is_refused_except_where_allowed() -> None:
     with pytest.raises(ConversionError, match=r"operator 0 \(NEG\).*FLOAT32"):
         check_tensors(before, {B}, float_operators=("MUL",))
     check_tensors(before, {B}, float_operators=("NEG",))
+    check_tensors(inside, {A, B}, islands={(0, 1)})
 
 
 def _layer(name: str, q: np.ndarray, bias: np.ndarray) -> ExpectedOp:
@@ -113,3 +115,37 @@ def test_what_is_missing_or_too_much_is_named() -> None:
         match(_file((q, bias), (q, bias)), [_layer("a", q, bias)])
     with pytest.raises(ConversionError, match=r"channel 1: expected the bias -6.0, came -5"):
         match(_file((q, bias + np.array([0, 1, 0]))), [_layer("a", q, bias)])
+
+
+def _product(**options) -> object:
+    graph = GraphBuilder()
+    a, b = _tensor(graph, A, "a"), _tensor(graph, B, "b")
+    y = _tensor(graph, B, "y")
+    graph.op(Op.BATCH_MATMUL, [a, b], [y], options=schema.BatchMatMulOptionsT(**options))
+    return load(graph.build([a, b], [y]))
+
+
+def test_products_of_activations_are_matched_by_form_and_grids() -> None:
+    layer = ExpectedProduct("scores", True, (A, B))
+    ((op, found),) = match_products(_product(adjY=True), [layer])
+    assert (op.index, found) == (0, layer)
+    assert match(_product(adjY=True), []) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "layer"),
+    [
+        ({}, ExpectedProduct("scores", True, (A, B))),
+        ({"adjX": True, "adjY": True}, ExpectedProduct("scores", True, (A, B))),
+        ({"adjY": True}, ExpectedProduct("scores", True, (B, A))),
+    ],
+)
+def test_other_products_of_activations_are_refused(options, layer) -> None:
+    with pytest.raises(ConversionError, match=r"\(BATCH_MATMUL, 'y'\).*no product of two"):
+        match_products(_product(**options), [layer])
+
+
+def test_products_of_activations_that_are_not_there_are_named() -> None:
+    missing = ExpectedProduct("scores", True, (A, B))
+    with pytest.raises(ConversionError, match="left out the products of activations 'scores'"):
+        match_products(_chain(("RELU", B), start=A), [missing])

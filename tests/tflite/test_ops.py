@@ -221,16 +221,28 @@ def test_dense_as_convolution_has_the_name_of_its_end():
     assert (op.kind, op.name) == ("conv2d", "head")
 
 
-def test_other_dot_products_are_listed():
+def _batch_matmul(**constant):
     graph = models.GraphBuilder()
-    a, b = (graph.tensor(name, [2, 2], scale=0.1) for name in "ab")
+    a = graph.tensor("a", [2, 2], scale=0.1)
+    b = graph.tensor("b", [2, 2], scale=0.1, **constant)
     y = graph.tensor("y", [2, 2], scale=0.1)
     graph.op(models.Op.BATCH_MATMUL, [a, b], [y], options=schema.BatchMatMulOptionsT())
-    op = only_op(graph.build([a, b], [y]))
+    return only_op(graph.build([a] if constant else [a, b], [y]))
+
+
+def test_other_dot_products_are_listed():
+    op = _batch_matmul(data=np.ones((2, 2)))
     assert (op.kind, op.name) == ("batch_matmul", "y")
     assert op.reason == "keras-accq has no operator for BATCH_MATMUL"
     with pytest.raises(ValueError, match="no usable weights"):
         op.weights()
+
+
+def test_products_of_two_activations_are_named_as_such():
+    assert _batch_matmul().reason == (
+        "a product of two activations is not bounded by this certificate: it stays a built-in with "
+        "32-bit sums"
+    )
 
 
 def conv(**changes):
