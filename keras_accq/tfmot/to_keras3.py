@@ -24,6 +24,7 @@ from keras_accq.tfmot.packages import tf_keras
 _RENAMED = {"alpha": "negative_slope"}
 # Other names for what Keras 3 has a function for.
 _ACTIVATIONS = {"keras_accq>hard_sigmoid": "hard_sigmoid", "swish": "silu"}
+_KERAS3_ONLY = ("LayerNormalization", "MultiHeadAttention")
 _FLOAT = {cls.__name__ for cls in FLOAT_LAYERS}
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "__operators__.add": lambda x, y: x + y,
@@ -117,6 +118,8 @@ def _problem(layer: Any) -> str | None:
     ):
         if name.startswith(("PruneLowMagnitude", "ClusterWeights")):
             return f"{name}; strip it first (tfmot.sparsity.keras.strip_pruning)"
+        if name in _KERAS3_ONLY:
+            return f"{name} is not supported in tf_keras; expected a model of Keras 3"
         base = next((b.__name__ for b in type(layer).__mro__ if b.__name__ in _FLOAT), None)
         return f"{name} is not supported" + (f" (a subclass of {base})" if base else "")
     activation = layer.get_config().get("activation")

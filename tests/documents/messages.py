@@ -14,6 +14,7 @@ _INTERNAL = ("NotImplementedError", "AttributeError", "StopIteration")
 # Python modules whose functions return reasons, which others put into messages.
 _REASONS = (
     "graph/affine.py",
+    "graph/attention.py",
     "graph/expand.py",
     "graph/supported.py",
     "graph/written_out.py",

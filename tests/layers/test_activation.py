@@ -203,3 +203,20 @@ def test_only_fixed_ranges_are_learned() -> None:
     for conflict in ({"observe": True}, {"observe": False, "power_of_two": True}):
         with pytest.raises(ValueError, match="learn"):
             ActivationQuantizer(4, learn=True, **conflict)
+
+
+@pytest.mark.parametrize("observe", [False, True])
+def test_a_symmetric_grid_is_so_however_its_range_comes(observe: bool) -> None:
+    layer = _built(bits=8, observe=observe, symmetric=True)
+    x = np.array([-1.0, 0.0, 0.2, 3.0], np.float32)
+    if observe:
+        layer(x, training=True)
+    else:
+        layer.set_range(-1.0, 3.0)
+    scale, zero_point = layer.quantization()
+    assert zero_point == 0
+    assert scale == pytest.approx(3 / 127)
+    low, high = layer.spanned()
+    layer.set_range(low, high)
+    assert layer.quantization() == (scale, 0)
+    assert ActivationQuantizer.from_config(layer.get_config()).symmetric
