@@ -366,10 +366,12 @@ def _batch_norm_problem(layer: Any) -> str | None:
 
 
 def _normalization_problem(layer: Any) -> str | None:
-    shapes = {len(call.input_tensors[0].shape) for call in layer._inbound_nodes}
+    shapes = [call.input_tensors[0].shape for call in layer._inbound_nodes]
     axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
-    if any(axes not in ([-1], [rank - 1]) for rank in shapes):
+    if any(axes not in ([-1], [len(shape) - 1]) for shape in shapes):
         return f"axis {axes}; expected the last"
+    if any(shape[-1] == 1 for shape in shapes):
+        return "normalizes a single channel, which leaves nothing of it; expected several"
     return "rms_scaling=True; expected False" if layer.rms_scaling else None
 
 

@@ -55,7 +55,7 @@ class AttentionSoftmax(keras.layers.Layer):
         # In float16 one in 2048 of a probability is lost before it is rounded to one in 256.
         scores = ops.cast(inputs, "float32")
         if self.causal:
-            scores = scores + causal_mask(*scores.shape[-2:])
+            scores = scores + ops.convert_to_tensor(causal_mask(*scores.shape[-2:]))
         return ops.cast(ops.softmax(scores), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -42,11 +42,15 @@ def layer_norm(
         gamma: float32 [channels], or None for all 1, which the converter would leave out.
         beta: float32 [channels], or None for all 0, likewise.
     """
-    added = np.asarray(epsilon, np.float32)
     centred = x - tf.reduce_mean(x, -1, keepdims=True)
     variance = tf.reduce_mean(centred * centred, -1, keepdims=True)
-    y = centred * tf.math.rsqrt(variance + added)
-    operators, constants = ["MEAN", "SUB", "MUL", "MEAN", "ADD", "RSQRT", "MUL"], [added]
+    operators, constants = ["MEAN", "SUB", "MUL", "MEAN"], []
+    if epsilon:
+        constants.append(np.asarray(epsilon, np.float32))
+        variance = variance + constants[0]
+        operators.append("ADD")
+    y = centred * tf.math.rsqrt(variance)
+    operators += ["RSQRT", "MUL"]
     if gamma is not None:
         y = y * gamma
         operators.append("MUL")

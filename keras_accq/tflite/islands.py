@@ -3,15 +3,13 @@
 Whatever else the converter leaves in float is no part of the model.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from keras_accq.errors import ConversionError
 from keras_accq.tflite.emit import Grid
 from keras_accq.tflite.in_float import FloatArray, InFloat
 from keras_accq.tflite.reader import Model, Operator, Subgraph
-
-_ENDS = ("QUANTIZE", "DEQUANTIZE")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,72 +33,91 @@ def match_islands(model: Model, expected: Iterable[Island]) -> dict[tuple[int, i
     """The float operators of a file that are layers of the model.
 
     Args:
-        model: As the converter wrote it.
+        model: As the converter wrote it. Of layers that compute the same of one tensor, in part or
+            wholly, it computes that once.
         expected: What it was given.
 
     Returns:
-        By subgraph and index of each operator, the layer's name.
+        By subgraph and index of each operator, the name of a layer that it belongs to; last those
+        that make a layer's result.
 
     Raises:
         ConversionError: A layer's operators, constants or grids are not in the file.
     """
     remaining = list(expected)
-    found: dict[tuple[int, int], str] = {}
+    taken: list[_Found] = []
+    names: dict[tuple[int, int], str] = {}
     for graph in model.subgraphs:
-        for ops in _connected(graph):
-            island = next((i for i in remaining if _is_island(graph, ops, i)), None)
+        for found in _found(graph):
+            island = next((i for i in remaining if found.is_of(i)), None)
             if island is not None:
                 remaining.remove(island)
-                found.update(((graph.index, op.index), island.name) for op in ops)
-    if remaining:
-        wanted = remaining[0]
+                taken.append(found)
+                names.update(((graph.index, op.index), island.name) for op in found.operators)
+    missing = [i for i in remaining if not any(found.is_of(i) for found in taken)]
+    if missing:
+        wanted = missing[0]
         raise ConversionError(
             f"layer {wanted.name!r}: expected the float operators "
             f"{', '.join(wanted.made.operators)} with the layer's constants, from "
             f"{wanted.input_grid} to {wanted.output_grid}; the file holds none such"
         )
-    return found
+    return names
 
 
-def _connected(graph: Subgraph) -> list[list[Operator]]:
-    """Float operators that hand each other their results, in the file's order."""
-    parts: list[list[Operator]] = []
-    for op in graph.operators:
-        if op.name in _ENDS or not any(_is_float(graph, t) for t in op.outputs):
-            continue
-        joined = [part for part in parts if any(set(o.outputs) & set(op.inputs) for o in part)]
-        parts = [part for part in parts if part not in joined]
-        parts.append([*(o for part in joined for o in part), op])
-    return parts
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What a QUANTIZE's float input is made by.
+
+    Attributes:
+        operators: In the file's order.
+        constants: All float constants that they read.
+        input_grids: Of the DEQUANTIZEs before them; None for another float tensor.
+        output_grid: Of the QUANTIZE.
+    """
+
+    operators: tuple[Operator, ...]
+    constants: tuple[FloatArray, ...]
+    input_grids: frozenset[Grid | None]
+    output_grid: Grid | None
+
+    def is_of(self, island: Island) -> bool:
+        return (
+            sorted(op.name for op in self.operators) == sorted(island.made.operators)
+            and _values(self.constants) == _values(island.made.constants)
+            and self.input_grids == {island.input_grid}
+            and self.output_grid == island.output_grid
+        )
 
 
-def _is_float(graph: Subgraph, tensor: int) -> bool:
-    return tensor >= 0 and graph.tensors[tensor].type == "FLOAT32"
-
-
-def _is_island(graph: Subgraph, ops: Sequence[Operator], island: Island) -> bool:
-    if sorted(op.name for op in ops) != sorted(island.made.operators):
-        return False
-    made = {t for op in ops for t in op.outputs}
-    read = {t for op in ops for t in op.inputs if _is_float(graph, t)} - made
-    constants = [graph.tensors[t].array() for t in read if graph.tensors[t].raw is not None]
-    before = {t for t in read if graph.tensors[t].raw is None}
-    after = [op for op in graph.operators if set(op.inputs) & made and op not in ops]
-    return (
-        _same(constants, island.made.constants)
-        and _grids(graph, "DEQUANTIZE", before) == {island.input_grid}
-        and {op.name for op in after} == {"QUANTIZE"}
-        and {_grid(graph, op.outputs[0]) for op in after} == {island.output_grid}
-    )
-
-
-def _grids(graph: Subgraph, name: str, made: set[int]) -> set[Grid | None]:
-    """Of what is read by the operators that make the tensors; {None} where others make one."""
+def _found(graph: Subgraph) -> Iterator[_Found]:
     makers = {t: op for op in graph.operators for t in op.outputs}
-    return {
-        _grid(graph, makers[t].inputs[0]) if t in makers and makers[t].name == name else None
-        for t in made
-    }
+    for op in graph.operators:
+        if op.name == "QUANTIZE":
+            yield _before(graph, op, makers)
+
+
+def _before(graph: Subgraph, quantize: Operator, makers: Mapping[int, Operator]) -> _Found:
+    operators: dict[int, Operator] = {}
+    constants: dict[int, FloatArray] = {}
+    grids: set[Grid | None] = set()
+    waiting = [t for t in quantize.inputs if graph.tensors[t].type == "FLOAT32"]
+    while waiting:
+        tensor = waiting.pop()
+        maker = makers.get(tensor)
+        if graph.tensors[tensor].raw is not None:
+            constants[tensor] = graph.tensors[tensor].array()
+        elif maker is None or maker.name == "DEQUANTIZE":
+            grids.add(None if maker is None else _grid(graph, maker.inputs[0]))
+        elif maker.index not in operators:
+            operators[maker.index] = maker
+            waiting += [t for t in maker.inputs if t >= 0 and graph.tensors[t].type == "FLOAT32"]
+    return _Found(
+        tuple(operators[index] for index in sorted(operators)),
+        tuple(constants.values()),
+        frozenset(grids),
+        _grid(graph, quantize.outputs[0]),
+    )
 
 
 def _grid(graph: Subgraph, tensor: int) -> Grid | None:
@@ -110,7 +127,6 @@ def _grid(graph: Subgraph, tensor: int) -> Grid | None:
     return Grid(float(q.scale[0]), int(q.zero_point[0]))
 
 
-def _same(found: Sequence[FloatArray], expected: Sequence[FloatArray]) -> bool:
-    """Whether both hold the same values, in any order; the converter joins equal constants."""
-    values = {(array.size, array.tobytes()) for array in found}
-    return values == {(array.size, array.tobytes()) for array in expected}
+def _values(constants: Iterable[FloatArray]) -> set[tuple[int, bytes]]:
+    """To compare them in any order: of equal constants the converter keeps one."""
+    return {(array.size, array.tobytes()) for array in constants}

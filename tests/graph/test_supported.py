@@ -114,6 +114,11 @@ def test_every_supported_layer() -> None:
         ),
         (_after_conv(L.LayerNormalization(axis=[2, 3], name="l")), "l", r"axis \[2, 3\]"),
         (
+            _after_conv(L.Conv2D(1, 1), L.LayerNormalization(name="l")),
+            "l",
+            "normalizes a single channel",
+        ),
+        (
             _after_conv(L.LayerNormalization(rms_scaling=True, name="l")),
             "l",
             "rms_scaling=True; expected False",

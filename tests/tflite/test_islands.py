@@ -57,6 +57,29 @@ def test_operators_of_no_layer_are_left_to_others() -> None:
     assert match_islands(_file(copies=2), [_island()]) == {(0, 1): "layer", (0, 2): "layer"}
 
 
+def test_layers_that_share_operators_are_both_found() -> None:
+    graph = GraphBuilder()
+    x = graph.tensor("x", (1, 2), scale=A.scale, zero_point=A.zero_point)
+    values, shared = (graph.tensor(name, (1, 2), dtype=np.float32) for name in ("values", "shared"))
+    graph.op(Op.DEQUANTIZE, [x], [values])
+    graph.op(Op.NEG, [values], [shared])
+    outputs = []
+    for name in ("one", "other"):
+        beta = graph.tensor("c", (2,), dtype=np.float32, data=BETA * len(name))
+        made = graph.tensor(name, (1, 2), dtype=np.float32)
+        graph.op(Op.ADD, [shared, beta], [made])
+        outputs.append(graph.tensor("y", (1, 2), scale=B.scale, zero_point=B.zero_point))
+        graph.op(Op.QUANTIZE, [made], [outputs[-1]])
+    islands = [_island("one", constants=(BETA * 3,)), _island("other", constants=(BETA * 5,))]
+    found = match_islands(load(graph.build([x], outputs)), islands)
+    assert {index: found[0, index] for index in (2, 4)} == {2: "one", 4: "other"}
+    assert (0, 1) in found
+
+
+def test_one_operator_may_stand_for_equal_layers() -> None:
+    assert set(match_islands(_file(), [_island("a"), _island("b")]).values()) == {"a"}
+
+
 @pytest.mark.parametrize(
     "file",
     [
