@@ -42,7 +42,7 @@ _OWN_SETTINGS = (
 def strip(qmodel: keras.Model) -> keras.Model:
     """A plain float Keras model with the quantized weights, s·q, and no layers of keras_accq.
 
-    But for attention's products and softmax, which `accq.quantize` wrote out in layers of its own.
+    Only attention's products and softmax, which Keras has no layers for, stay as they are.
     Activations are no longer rounded, so outputs differ a little. Quantized again with the same
     widths and scales, the weights stay what they are.
 
