@@ -64,7 +64,7 @@ class ConvTiles {
   // stops it.
   template <int kCount>
   ACCQ_INLINE static void KeepInRegisters(Vectors<kCount>& sums) {
-    ForEach(sums, [](int, Vector& sum) ACCQ_INLINE { asm volatile("" : "+x"(sum.v)); });
+    ForEach(sums, [](int, Vector& sum) ACCQ_INLINE { asm("" : "+x"(sum.v)); });
   }
 
   // Likewise it would load the operands of all pixels before their products, for which there are
