@@ -11,6 +11,7 @@ import pytest
 
 import keras_accq as accq
 
+pytestmark = pytest.mark.slow
 BLOCKS, WIDTH, HEADS = 2, 16, 2
 PRODUCTS = [f"attention{b}.{part}" for b in range(BLOCKS) for part in ("scores", "mixed")]
 
@@ -55,7 +56,7 @@ def _train(model, x, y, epochs: int, rate: float) -> None:
     model.fit(x, y, batch_size=32, epochs=epochs, verbose=0)
 
 
-@pytest.fixture(scope="module", params=["a2q", pytest.param("causal, axe", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["a2q", "causal, axe"])
 def case(request, tmp_path_factory) -> Case:
     import keras
     from sklearn.datasets import load_digits
