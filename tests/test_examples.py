@@ -141,5 +141,5 @@ def test_imagenet_reads_folders_of_images(example, tmp_path):
 def test_transformer(example, tmp_path, capsys, delegate_library):
     arguments = ["--steps", "3", "--calibration", "8", "--test", "4"]
     output = _run(example("transformer"), arguments, tmp_path, capsys)
-    assert "P = 16 monolithic: 13 of 17 ops; not covered: 4 ops: attention0.scores" in output
+    assert "P = 16 monolithic: 13 of 17 ops; not covered: 4 ops: attention0-scores" in output
     assert output.count("bits per character") == 2

@@ -83,10 +83,10 @@ def test_what_has_no_bound_is_named() -> None:
     x = keras.layers.MultiHeadAttention(2, 3, name="a")(x, x, use_causal_mask=True)
     summary = accq.summary(accq.quantize(keras.Model(inputs, x)))
     names = [layer.name for layer in summary.layers]
-    assert sorted(names) == ["a.key", "a.output", "a.query", "a.value"]
-    assert summary.products == ("a.scores", "a.mixed")
-    assert summary.in_float == ("norm", "a.causal_weights")
+    assert sorted(names) == ["a-key", "a-output", "a-query", "a-value"]
+    assert summary.products == ("a-scores", "a-mixed")
+    assert summary.in_float == ("norm", "a-causal_weights")
     assert str(summary).splitlines()[-2:] == [
-        "not bounded, products of two activations in 32 bits: a.scores, a.mixed",
-        "in float32: norm, a.causal_weights",
+        "not bounded, products of two activations in 32 bits: a-scores, a-mixed",
+        "in float32: norm, a-causal_weights",
     ]

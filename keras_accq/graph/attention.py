@@ -72,30 +72,30 @@ def write_attention(node: Node, tensors: Mapping[int, Any], make: MakeLayer) -> 
     parts = {}
     for part, old in zip(depth, projections, strict=True):
         x = call[part]
-        y = _dense(f"{name}.{part}", old, x, factor[part], make)
+        y = _dense(f"{name}-{part}", old, x, factor[part], make)
         split = (-1, heads, depth[part])
-        y = make(keras.layers.Reshape, f"{name}.{part}_split", target_shape=split)(y)
-        parts[part] = make(keras.layers.Permute, f"{name}.{part}_heads", dims=(2, 1, 3))(y)
-    product = make(ActivationProduct, f"{name}.scores", transpose_b=True, dtype=layer.dtype_policy)
+        y = make(keras.layers.Reshape, f"{name}-{part}_split", target_shape=split)(y)
+        parts[part] = make(keras.layers.Permute, f"{name}-{part}_heads", dims=(2, 1, 3))(y)
+    product = make(ActivationProduct, f"{name}-scores", transpose_b=True, dtype=layer.dtype_policy)
     scores = product([parts["query"], parts["key"]])
     causal = bool(call["use_causal_mask"]) and scores.shape[-1] > 1
     weigh = make(
         AttentionSoftmax,
-        f"{name}.{'causal_weights' if causal else 'weights'}",
+        f"{name}-{'causal_weights' if causal else 'weights'}",
         causal=causal,
         dtype=layer.dtype_policy,
     )
     weights = weigh(scores)
     if layer.dropout:
-        drop = make(keras.layers.Dropout, f"{name}.dropout", rate=layer.dropout, seed=layer.seed)
+        drop = make(keras.layers.Dropout, f"{name}-dropout", rate=layer.dropout, seed=layer.seed)
         weights = drop(weights)
-    product = make(ActivationProduct, f"{name}.mixed", dtype=layer.dtype_policy)
-    y = make(keras.layers.Permute, f"{name}.positions", dims=(2, 1, 3))(
+    product = make(ActivationProduct, f"{name}-mixed", dtype=layer.dtype_policy)
+    y = make(keras.layers.Permute, f"{name}-positions", dims=(2, 1, 3))(
         product([weights, parts["value"]])
     )
     joined = (-1, heads * layer.value_dim)
-    y = make(keras.layers.Reshape, f"{name}.joined", target_shape=joined)(y)
-    return _dense(f"{name}.output", output, y, 1.0, make)
+    y = make(keras.layers.Reshape, f"{name}-joined", target_shape=joined)(y)
+    return _dense(f"{name}-output", output, y, 1.0, make)
 
 
 def _projections(layer: Any) -> tuple[Any, Any, Any, Any]:

@@ -32,9 +32,9 @@ def depthwise(
     if len(shape) == 4:
         return then(_layer(x, name, factor, offset, dtype))
     sizes = [-1 if size is None else size for size in shape[1:]]
-    rows = keras.layers.Reshape((1, -1, sizes[-1]), name=f"{name}.image")(x)
+    rows = keras.layers.Reshape((1, -1, sizes[-1]), name=f"{name}-image")(x)
     y = then(_layer(rows, name, factor, offset, dtype))
-    return keras.layers.Reshape(sizes, name=f"{name}.shape")(y)
+    return keras.layers.Reshape(sizes, name=f"{name}-shape")(y)
 
 
 def _layer(x: Any, name: str, factor: NDArray[Any], offset: NDArray[Any] | None, dtype: Any) -> Any:

@@ -1,6 +1,6 @@
 """A float model written out in the layers that can be quantized; it computes the same.
 
-In this order: nested models become their layers, "outer.inner" (Keras allows no "/" in a name);
+In this order: nested models become their layers, "outer-inner" (Keras allows no "/" in a name);
 layers that are several become those, and operations layers (`written_out.py`); multiplications and
 additions of constants become a Rescaling of the input, or a depthwise convolution (`affine.py`);
 and where a BatchNormalization or a hard_sigmoid has no layer to be folded into, it gets one.
@@ -51,7 +51,7 @@ def expand(model: Any) -> Graph:
 def _problems(graph: Graph, prefix: str) -> Iterator[tuple[str, str]]:
     for node in graph.nodes:
         if isinstance(node.layer, keras.Model):
-            yield from _problems(read(node.layer), f"{prefix}{node.name}.")
+            yield from _problems(read(node.layer), f"{prefix}{node.name}-")
             continue
         reason = None
         if type(node.layer) is keras.layers.MultiHeadAttention:
@@ -89,7 +89,7 @@ def _call_all(graph: Graph, tensors: Tensors, prefix: str, copies: Copies) -> No
             taken = keras.tree.flatten(argument(node, tensors))
             inputs = keras.tree.flatten(inner.inputs_struct)
             inside = {id(old): new for old, new in zip(inputs, taken, strict=True)}
-            _call_all(inner, inside, f"{prefix}{node.name}.", copies)
+            _call_all(inner, inside, f"{prefix}{node.name}-", copies)
             made = keras.tree.flatten(inner.outputs_struct)
             tensors.update(
                 (key, inside[id(old)]) for key, old in zip(node.outputs, made, strict=True)
@@ -132,7 +132,7 @@ def _with_something_to_fold_into(graph: Graph) -> Graph:
         def call(value: Any) -> Any:
             return copies.call(node, {**tensors, node.inputs[0]: value})
 
-        return depthwise(x, f"{node.label}.scale", ones, bias, node.layer.dtype_policy, call)
+        return depthwise(x, f"{node.label}-scale", ones, bias, node.layer.dtype_policy, call)
 
     return read(rebuilt(graph, visit))
 

@@ -37,7 +37,7 @@ class Node:
     @property
     def label(self) -> str:
         """A name for this call: the layer's, with a number from the second on."""
-        return self.name if self.number == 1 else f"{self.name}.call{self.number}"
+        return self.name if self.number == 1 else f"{self.name}-call{self.number}"
 
     @property
     def output(self) -> int:

@@ -104,7 +104,7 @@ class _Writer:
         old = node.layer
         first = self._layer(
             keras.layers.DepthwiseConv2D,
-            f"{old.name}.depthwise",
+            f"{old.name}-depthwise",
             kernel_size=old.kernel_size,
             strides=old.strides,
             padding=old.padding,
@@ -118,7 +118,7 @@ class _Writer:
         )
         second = self._layer(
             keras.layers.Conv2D,
-            f"{old.name}.pointwise",
+            f"{old.name}-pointwise",
             filters=old.filters,
             kernel_size=1,
             use_bias=old.use_bias,
@@ -154,10 +154,10 @@ class _Writer:
         if activation is keras.activations.linear:
             return y
         if activation in _GATES:
-            return self._gated(y, activation, f"{name}.{activation.__name__}")
+            return self._gated(y, activation, f"{name}-{activation.__name__}")
         if activation is keras.activations.leaky_relu:
-            return self._layer(keras.layers.LeakyReLU, f"{name}.leaky_relu", negative_slope=0.2)(y)
-        called = f"{name}.{activation.__name__}"
+            return self._layer(keras.layers.LeakyReLU, f"{name}-leaky_relu", negative_slope=0.2)(y)
+        called = f"{name}-{activation.__name__}"
         return self._layer(keras.layers.Activation, called, activation=activation)(y)
 
     def gated(self, node: Node, tensors: Tensors) -> Any:
@@ -166,7 +166,7 @@ class _Writer:
     def _gated(self, x: Any, activation: Any, name: str) -> Any:
         """x times a function of x."""
         gate = _GATES[activation]
-        layer = self._layer(keras.layers.Activation, f"{name}.{gate}", activation=gate)
+        layer = self._layer(keras.layers.Activation, f"{name}-{gate}", activation=gate)
         return self._layer(keras.layers.Multiply, name)([x, layer(x)])
 
     def leaky_relu(self, node: Node, tensors: Tensors) -> Any:

@@ -61,8 +61,7 @@ class AccumulatorLayoutTransform(tfmot.quantization.keras.QuantizeLayoutTransfor
         excluded = LayerSettings(exclude=True)
 
         def settings(names: list[str]) -> dict[str, LayerSettings]:
-            # A SeparableConv2D becomes two layers, "name.depthwise" and "name.pointwise".
-            found = {name: configs.get(name, configs.get(name.split(".")[0])) for name in names}
+            found = {name: _of_layer(configs, name) for name in names}
             return {
                 name: excluded if config is None else config.settings
                 for name, config in found.items()
@@ -71,7 +70,7 @@ class AccumulatorLayoutTransform(tfmot.quantization.keras.QuantizeLayoutTransfor
         plan = plan_for(float_model(model), settings, **self._options)
         masks = {}
         for node in plan.graph.nodes:
-            config = configs.get(node.name, configs.get(node.name.split(".")[0]))
+            config = _of_layer(configs, node.name)
             if kind(node.layer) is Kind.COMPUTE and config and config.preserve_sparsity:
                 masks[node.name] = (np.array(node.layer.kernel) != 0).astype(np.float32)
         return tf_keras_model(realize(plan), model, masks), {}
@@ -107,6 +106,15 @@ class AccumulatorLayoutTransform(tfmot.quantization.keras.QuantizeLayoutTransfor
                 "nothing to constrain"
             )
         return configs
+
+
+def _of_layer(configs: dict[str, Any], name: str) -> Any:
+    """The config of a layer, or of the one that it is a part of: "sep-depthwise" is one of "sep"."""
+    while name not in configs:
+        name, _, part = name.rpartition("-")
+        if not part or not name:
+            return None
+    return configs[name]
 
 
 class AccumulatorQuantizeScheme(tfmot.quantization.keras.QuantizeScheme):

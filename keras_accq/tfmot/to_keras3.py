@@ -95,7 +95,7 @@ def _problems(model: Any, prefix: str) -> list[tuple[str, str]]:
     for layer in layers_of(model):
         name = f"{prefix}{layer.name}"
         if isinstance(layer, tf_keras.Model):
-            found += _problems(layer, f"{name}.")
+            found += _problems(layer, f"{name}-")
             continue
         reason = _problem(layer)
         if reason is not None:

@@ -37,6 +37,18 @@ def small() -> keras.Model:
     return keras_models.randomized(keras.Model(inputs, x, name="small"))
 
 
+def attending() -> keras.Model:
+    """A block of a transformer, over rows of images, and Dense."""
+    inputs = keras.Input((8, 8, 3), name="image")
+    x = L.Dense(16, name="embed")(L.Reshape((8, 24), name="rows")(inputs))
+    y = L.LayerNormalization(name="norm1")(x)
+    x = L.Add(name="sum1")([x, L.MultiHeadAttention(2, 8, name="attention")(y, y)])
+    y = L.Dense(32, activation="gelu", name="wide")(L.LayerNormalization(name="norm2")(x))
+    x = L.Add(name="sum2")([x, L.Dense(16, name="narrow")(y)])
+    x = L.Dense(5, name="logits")(L.GlobalAveragePooling1D(name="pool")(x))
+    return keras_models.randomized(keras.Model(inputs, x, name="attending"))
+
+
 def classifier(side: int) -> keras.Model:
     """For grey images in 0..255 of ten kinds; initial weights from NumPy's random numbers."""
     inputs = keras.Input((side, side, 1), name="image")

@@ -60,6 +60,15 @@ def test_models_of_other_backends_are_loaded(method, other, exchange, tmp_path) 
 
 
 @pytest.mark.parametrize("made_on", ["tensorflow", *OTHERS])
+def test_attention_is_converted(made_on, exchange, tmp_path, delegate_library) -> None:
+    qmodel = accq.load_model(exchange / f"{made_on}-attention.keras")
+    wanted = np.load(exchange / f"{made_on}-attention.npz")["trained outputs"]
+    step = float(qmodel.get_layer("logits_quantizer").quantization()[0])
+    path, verdict = tmp_path / "model.tflite", "P = 18 monolithic: 8 of 10 ops; not covered"
+    assert_runs_as_predicted(qmodel, images(), wanted, step, path, verdict)
+
+
+@pytest.mark.parametrize("made_on", ["tensorflow", *OTHERS])
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_is_certified(policy, made_on, exchange, tmp_path) -> None:
     qmodel = accq.load_model(exchange / f"{made_on}-{policy}.keras")

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from backends.networks import ACC_BITS, METHODS, images, labels, small
+from backends.networks import ACC_BITS, METHODS, attending, images, labels, small
 
 import keras_accq as accq
 from keras_accq.errors import UnsupportedModelError
@@ -52,6 +52,14 @@ def test_quantized_and_trained(method, backend, exchange) -> None:
     found |= numbers(qmodel, "trained")
     qmodel.save(exchange / f"{backend}-{method}.keras")
     np.savez(exchange / f"{backend}-{method}.npz", **found)
+
+
+def test_attention(backend, exchange) -> None:
+    qmodel = accq.quantize(attending(), ACC_BITS, **options("a2q"))
+    train(qmodel)
+    assert_budgets_hold(qmodel)
+    qmodel.save(exchange / f"{backend}-attention.keras")
+    np.savez(exchange / f"{backend}-attention.npz", **numbers(qmodel, "trained"))
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])

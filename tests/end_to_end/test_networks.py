@@ -128,7 +128,7 @@ def test_every_compute_layer_is_certified_by_name(case: Case) -> None:
     for layer in layers:
         half = 2 ** (layer.input_bits - 1)
         for op in case.certificate.ops:
-            if op.name == layer.name or op.name.startswith(f"{layer.name}.call"):
+            if op.name == layer.name or op.name.startswith(f"{layer.name}-call"):
                 assert (op.k, op.channels) == (layer.k, layer.channels)
                 assert (op.in_min, op.in_max) == (-half, half - 1)
 

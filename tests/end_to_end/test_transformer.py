@@ -13,7 +13,7 @@ import keras_accq as accq
 
 pytestmark = pytest.mark.slow
 BLOCKS, WIDTH, HEADS = 2, 16, 2
-PRODUCTS = [f"attention{b}.{part}" for b in range(BLOCKS) for part in ("scores", "mixed")]
+PRODUCTS = [f"attention{b}-{part}" for b in range(BLOCKS) for part in ("scores", "mixed")]
 
 
 class Case(NamedTuple):
@@ -117,7 +117,7 @@ def test_dense_layers_are_certified_and_products_named(case: Case) -> None:
     certificate = case.certificate
     assert certificate == accq.verify(case.path)
     projections = [
-        f"attention{b}.{p}" for b in range(2) for p in ("query", "key", "value", "output")
+        f"attention{b}-{p}" for b in range(2) for p in ("query", "key", "value", "output")
     ]
     others = ["embed", "logits", *(f"{p}{b}" for b in range(BLOCKS) for p in ("wide", "narrow"))]
     assert {op.name for op in certificate.ops} == {*projections, *others}

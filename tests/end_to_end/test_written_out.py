@@ -44,7 +44,7 @@ def _check(qmodel, path, acc_bits=16) -> None:
         qmodel, path, input_type="float32", output_type="float32", ops="builtin"
     )
     assert certificate.verdict == f"P = {acc_bits} monolithic: all 8 ops"
-    assert {"separable.depthwise", "lone.scale", "block.conv", "block.conv.call2"} < {
+    assert {"separable-depthwise", "lone-scale", "block-conv", "block-conv-call2"} < {
         op.name for op in certificate.ops
     }
     (stock,) = outputs(Interpreter, path, [_IMAGES])
@@ -78,10 +78,10 @@ def test_recipes_give_the_same_integers(model) -> None:
 def test_search(model, tmp_path) -> None:
     recipe = accq.search(model, 16, calibration_data=_IMAGES, scheme="free", progress=False)
     assert [layer.name for layer in recipe.layers] == [
-        "separable.depthwise", "separable.pointwise", "block.conv", "lone.scale", "gate", "hidden",
+        "separable-depthwise", "separable-pointwise", "block-conv", "lone-scale", "gate", "hidden",
         "out",
     ]  # fmt: skip
-    (gate,) = (tensor for tensor in recipe.tensors if tensor.name == "gate.sigmoid")
+    (gate,) = (tensor for tensor in recipe.tensors if tensor.name == "gate-sigmoid")
     assert (gate.bits, gate.range) == (8, (0.0, 255 / 256))
     (hidden,) = (layer for layer in recipe.layers if layer.name == "out")
     assert hidden.input_bits == 8
@@ -113,7 +113,7 @@ def test_stripped_it_is_the_same_model_again(model, tmp_path) -> None:
     qmodel = accq.quantize(model, 16, calibration_data=_IMAGES)
     plain = accq.strip(qmodel)
     # The block is called twice and has its weights once.
-    assert len(plain.weights) == len(model.weights) + len(["lone.scale"])
+    assert len(plain.weights) == len(model.weights) + len(["lone-scale"])
     again = accq.quantize(plain, 16, calibration_data=_IMAGES)
     assert [layer.name for layer in accq.summary(again).layers] == [
         layer.name for layer in accq.summary(qmodel).layers

@@ -70,17 +70,17 @@ def test_the_layers_compute_the_same(function) -> None:
 def test_the_layers_have_the_name_of_the_attention() -> None:
     graph = expand(_model(_with_dropout))
     assert {node.name for node in graph.nodes} == {
-        *(f"a.{part}" for part in ("query", "key", "value", "output")),
-        *(f"a.{part}_split" for part in ("query", "key", "value")),
-        *(f"a.{part}_heads" for part in ("query", "key", "value")),
-        *(f"a.{part}" for part in ("scores", "weights", "dropout", "mixed", "positions", "joined")),
+        *(f"a-{part}" for part in ("query", "key", "value", "output")),
+        *(f"a-{part}_split" for part in ("query", "key", "value")),
+        *(f"a-{part}_heads" for part in ("query", "key", "value")),
+        *(f"a-{part}" for part in ("scores", "weights", "dropout", "mixed", "positions", "joined")),
     }
 
 
 def test_layers_are_shared_by_the_calls_of_one_attention() -> None:
     graph = expand(_model(_called_twice))
-    queries = [node for node in graph.nodes if node.name == "a.query"]
-    assert [node.label for node in queries] == ["a.query", "a.query.call2"]
+    queries = [node for node in graph.nodes if node.name == "a-query"]
+    assert [node.label for node in queries] == ["a-query", "a-query-call2"]
     assert queries[0].layer is queries[1].layer
 
 

@@ -46,7 +46,7 @@ def test_a_lone_batch_normalization_gets_a_depthwise_convolution() -> None:
 
     assert _expanded(function) == {
         "c": "Conv2D",
-        "n.scale": "DepthwiseConv2D",
+        "n-scale": "DepthwiseConv2D",
         "n": "BatchNormalization",
         "r": "ReLU",
     }
@@ -61,14 +61,14 @@ def test_a_batch_normalization_of_a_tensor_that_others_read_is_lone() -> None:
         y = L.Conv2D(3, 3, name="c")(x)
         return y, L.BatchNormalization(name="n")(y)
 
-    assert _expanded(function)["n.scale"] == "DepthwiseConv2D"
-    assert _expanded(output)["n.scale"] == "DepthwiseConv2D"
+    assert _expanded(function)["n-scale"] == "DepthwiseConv2D"
+    assert _expanded(output)["n-scale"] == "DepthwiseConv2D"
 
 
 @pytest.mark.parametrize("shape", [(7,), (5, 7)])
 def test_without_an_image_it_is_called_one(shape) -> None:
     found = _expanded(lambda x: L.Dense(3)(L.BatchNormalization(name="n")(x)), shape)
-    assert list(found)[:4] == ["n.scale.image", "n.scale", "n", "n.scale.shape"]
+    assert list(found)[:4] == ["n-scale-image", "n-scale", "n", "n-scale-shape"]
 
 
 def test_hard_sigmoid_where_nothing_can_take_it() -> None:
@@ -77,7 +77,7 @@ def test_hard_sigmoid_where_nothing_can_take_it() -> None:
         y = L.Activation("hard_sigmoid", name="fused")(y)
         return L.Activation("hard_sigmoid", name="lone")(L.MaxPooling2D(name="p")(y))
 
-    assert list(_expanded(function)) == ["c", "fused", "p", "lone.scale", "lone"]
+    assert list(_expanded(function)) == ["c", "fused", "p", "lone-scale", "lone"]
 
 
 def test_separable_convolution_is_two_layers() -> None:
@@ -87,10 +87,10 @@ def test_separable_convolution_is_two_layers() -> None:
         )(x)
 
     assert _expanded(function) == {
-        "s.depthwise": "DepthwiseConv2D",
-        "s.pointwise": "Conv2D",
-        "s.silu.sigmoid": "Activation",
-        "s.silu": "Multiply",
+        "s-depthwise": "DepthwiseConv2D",
+        "s-pointwise": "Conv2D",
+        "s-silu-sigmoid": "Activation",
+        "s-silu": "Multiply",
     }
 
 
@@ -102,8 +102,8 @@ def test_activations_of_compute_layers_are_layers() -> None:
         return L.Dense(2, activation="sigmoid", name="c")(L.Activation("swish", name="s")(x))
 
     assert list(_expanded(function)) == [
-        "a", "a.hard_silu.hard_sigmoid.scale", "a.hard_silu.hard_sigmoid", "a.hard_silu", "b",
-        "b.leaky_relu", "r", "s.sigmoid", "s", "c", "c.sigmoid",
+        "a", "a-hard_silu-hard_sigmoid-scale", "a-hard_silu-hard_sigmoid", "a-hard_silu", "b",
+        "b-leaky_relu", "r", "s-sigmoid", "s", "c", "c-sigmoid",
     ]  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def test_nested_models_become_their_layers() -> None:
         return L.Add(name="a")(outer(x))
 
     names = _expanded(function)
-    assert list(names) == ["outer.inner.c", "outer.inner.r", "a"]
+    assert list(names) == ["outer-inner-c", "outer-inner-r", "a"]
 
 
 def test_a_nested_model_called_twice_keeps_one_set_of_weights() -> None:
@@ -167,7 +167,7 @@ def test_a_nested_model_called_twice_keeps_one_set_of_weights() -> None:
         name="i",
     )
     labels = list(_expanded(lambda x: inner(inner(x)), (4,)))
-    assert labels == ["i.d", "i.n", "i.r", "i.d.call2", "i.n.call2", "i.r.call2"]
+    assert labels == ["i-d", "i-n", "i-r", "i-d-call2", "i-n-call2", "i-r-call2"]
     inputs = keras.Input((4,))
     model = keras.Model(inputs, inner(inner(inputs)))
     graph = expand(model)
@@ -199,7 +199,7 @@ def test_what_can_not_be_expanded_is_named_in_full() -> None:
 
     with pytest.raises(UnsupportedModelError, match=r"2 of its layers") as caught:
         expand(_model(function))
-    for text in ("inner.e: ELU is not supported", "l: Lambda is not supported"):
+    for text in ("inner-e: ELU is not supported", "l: Lambda is not supported"):
         assert text in str(caught.value)
 
 
