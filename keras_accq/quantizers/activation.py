@@ -7,6 +7,7 @@ the layers reading it take: those see x_q clamped to [-2^(N-1), 2^(N-1) - 1], wh
 
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_accq.bounds import operand_range
@@ -27,6 +28,11 @@ def fake_quantize(x: Any, scale: Any, zero_point: Any, bits: int) -> Any:
         range and 0 outside.
     """
     smallest, largest = operand_range(bits)
+    if keras.backend.backend() == "tensorflow":
+        # Here, as the other backends need no TensorFlow.
+        from keras_accq.quantizers import activation_tensorflow as written_out
+
+        return written_out.fake_quantize(x, scale, smallest - zero_point, largest - zero_point)
     units = ops.clip(x / scale, smallest - zero_point, largest - zero_point)
     return round_half_even(units) * scale
 
@@ -40,7 +46,12 @@ def fake_quantize_average(x: Any, scale: Any, zero_point: Any, bits: int) -> Any
 
     Args, Returns: as `fake_quantize`.
     """
-    smallest, largest = operand_range(bits)
+    smallest, largest = (float(end) for end in operand_range(bits))
+    half = 0.5 + 2.0**-10
+    if keras.backend.backend() == "tensorflow":
+        from keras_accq.quantizers import activation_tensorflow as written_out
+
+        return written_out.fake_quantize_average(x, scale, zero_point, smallest, largest, half)
     stored = ops.clip(x / scale + zero_point, smallest, largest)
-    rounded = ops.sign(stored) * ops.floor(ops.abs(stored) + (0.5 + 2.0**-10))
+    rounded = ops.sign(stored) * ops.floor(ops.abs(stored) + half)
     return (stored + ops.stop_gradient(rounded - stored) - zero_point) * scale
