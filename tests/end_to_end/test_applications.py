@@ -11,6 +11,7 @@ _NAMES = {
     "MobileNet": {"alpha": 0.25},
     "MobileNetV2": {"alpha": 0.35},
     "MobileNetV3Small": {"alpha": 0.75},
+    "MobileNetV3Large": {"alpha": 0.75},
     "EfficientNetB0": {},
     "ResNet50": {},
 }
