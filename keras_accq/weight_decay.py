@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_accq.kerases import is_tf_keras
+from keras_accq.kerases import is_tf_keras, name_of
 from keras_accq.layers import ActivationQuantizer, QuantizedWeights
 
 
@@ -16,10 +16,11 @@ def exclude_from_weight_decay(optimizer: Any, model: keras.Model) -> None:
     before training; it replaces earlier exclusions by variable.
 
     Args:
-        optimizer: A Keras optimizer.
+        optimizer: An optimizer of the model's Keras.
         model: A model from `accq.quantize`.
 
     Raises:
+        TypeError: The optimizer is one of the other Keras.
         ValueError: The optimizer is built already, or the model has no quantized layers.
     """
     weights: tuple[type, ...] = (QuantizedWeights,)
@@ -36,6 +37,11 @@ def exclude_from_weight_decay(optimizer: Any, model: keras.Model) -> None:
     if not any(isinstance(layer, weights) for layer in layers):
         raise ValueError(
             f"model {model.name!r} has no quantized layers; expected one from accq.quantize"
+        )
+    if is_tf_keras(optimizer) != is_tf_keras(model):
+        raise TypeError(
+            f"optimizer: expected one of {name_of(model)}, as model {model.name!r} is, received "
+            f"{type(optimizer).__name__} of {name_of(optimizer)}"
         )
     if getattr(optimizer, "_built" if is_tf_keras(optimizer) else "built", False):
         # Keras means to refuse this too, but asks for an attribute that it has renamed.

@@ -8,6 +8,7 @@ from keras import ops
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from keras_accq.bounds import operand_range
+from keras_accq.kerases import check_same_keras
 from keras_accq.quantizers.activation import fake_quantize, fake_quantize_average
 from keras_accq.quantizers.grids import grid
 
@@ -114,9 +115,11 @@ class TensorQuantizer:
             training: Whether to observe the range.
 
         Raises:
+            TypeError: The tensor is one of a model of the other Keras.
             ValueError: No range was ever observed, naming the tensor. What JAX compiles can raise
                 nothing: its outputs are NaN then.
         """
+        check_same_keras(self, inputs)
         x = ops.cast(inputs, "float32")
         if training and self.observe and not requantize:
             self._observe(ops.stop_gradient(x))

@@ -129,6 +129,9 @@ class AccumulatorQuantizeScheme(tfmot.quantization.keras.QuantizeScheme):
         input_range: The smallest and largest value of the model's inputs.
         activation_range: Which values the grids of activations span.
         scheme: "free" scales or "fixed_point".
+
+    Raises:
+        TypeError: The config is no `AccumulatorQuantizeConfig`.
     """
 
     def __init__(
@@ -140,7 +143,14 @@ class AccumulatorQuantizeScheme(tfmot.quantization.keras.QuantizeScheme):
         activation_range: str = "mse",
         scheme: str = "free",
     ) -> None:
-        self._registry = AccumulatorQuantizeRegistry(config or AccumulatorQuantizeConfig())
+        if config is None:
+            config = AccumulatorQuantizeConfig()
+        if not isinstance(config, AccumulatorQuantizeConfig):
+            raise TypeError(
+                f"AccumulatorQuantizeScheme: expected an AccumulatorQuantizeConfig, received "
+                f"{config!r}"
+            )
+        self._registry = AccumulatorQuantizeRegistry(config)
         self._options = {
             "calibration_data": calibration_data,
             "input_range": input_range,

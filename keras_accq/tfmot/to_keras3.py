@@ -120,6 +120,10 @@ def _problem(layer: Any) -> str | None:
             return f"{name}; strip it first (tfmot.sparsity.keras.strip_pruning)"
         if name in _KERAS3_ONLY:
             return f"{name} is not supported in tf_keras; expected a model of Keras 3"
+        if name == "QuantizeAnnotate":
+            return f"{name}, which is for tfmot's quantize_apply; pass the float model"
+        if name in ("QuantizeLayer", "QuantizeWrapper", "QuantizeWrapperV2"):
+            return f"{name}, which tfmot's own scheme made; pass the float model"
         base = next((b.__name__ for b in type(layer).__mro__ if b.__name__ in _FLOAT), None)
         return f"{name} is not supported" + (f" (a subclass of {base})" if base else "")
     activation = layer.get_config().get("activation")

@@ -80,6 +80,58 @@ def test_layers_of_both_kerases_are_refused() -> None:
         accq.quantize(model)
 
 
+def test_keras_3_operations_that_tf_keras_has_are_taken(tmp_path) -> None:
+    """A layer of Keras 3 in a tf_keras model leaves TensorFlow's operations: this one is known."""
+    inputs = tf_keras.Input((4, 4, 1))
+    model = tf_keras.Model(inputs, keras.layers.ReLU()(L.Conv2D(2, 1)(inputs)))
+    x = np.random.default_rng(0).random((8, 4, 4, 1)).astype(np.float32)
+    qmodel = accq.quantize(model, calibration_data=x)
+    assert accq.convert(qmodel, tmp_path / "model.tflite").verdict == "P = 16 monolithic: all 1 op"
+
+
+def test_sequential_models_take_layers_of_their_keras_only() -> None:
+    with pytest.raises(TypeError, match="must be an instance of class Layer"):
+        tf_keras.Sequential([tf_keras.Input((4,)), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match=r"Only instances of `keras\.Layer`"):
+        keras.Sequential([keras.Input((4,)), L.Dense(3)])
+
+
+def test_quantized_models_are_no_part_of_models_of_the_other_keras() -> None:
+    qold = accq.quantize(residual(), input_range=(0, 1))
+    qnew = quantized_model(qold)
+    refused = r"image_quantizer: a layer of tf_keras can not be part of a model of Keras 3"
+    with pytest.raises(TypeError, match=refused):
+        qold(keras.Input((8, 8, 1)))
+    refused = r"image_quantizer: a layer of Keras 3 can not be part of a model of tf_keras"
+    with pytest.raises(TypeError, match=refused):
+        qnew(tf_keras.Input((8, 8, 1)))
+    assert qold(tf_keras.Input((8, 8, 1))).shape == (None, 10)
+    assert qnew(keras.Input((8, 8, 1))).shape == (None, 10)
+
+
+def test_optimizers_are_of_the_models_keras() -> None:
+    qold = accq.quantize(residual(), input_range=(0, 1))
+    qnew = quantized_model(qold)
+    with pytest.raises(TypeError, match=r"expected one of tf_keras.*'digits'.*AdamW of Keras 3"):
+        accq.exclude_from_weight_decay(keras.optimizers.AdamW(), qold)
+    with pytest.raises(TypeError, match=r"expected one of Keras 3.*'digits'.*AdamW of tf_keras"):
+        accq.exclude_from_weight_decay(tf_keras.optimizers.AdamW(), qnew)
+
+
+def test_functions_for_keras_3_refuse_tf_keras() -> None:
+    qmodel = accq.quantize(residual(), input_range=(0, 1))
+    x, _ = digits()
+    for call in (
+        lambda: accq.equalize(residual()),
+        lambda: accq.correct_biases(qmodel, residual(), x[:8]),
+        lambda: accq.reestimate_batchnorm(qmodel, x[:8]),
+        lambda: accq.round_biases(qmodel),
+        lambda: accq.search(residual(), lambda model: 0.5, calibration_data=x[:8]),
+    ):
+        with pytest.raises(UnsupportedModelError, match="expected a Keras 3 model"):
+            call()
+
+
 def test_what_is_not_supported_is_listed() -> None:
     model = tf_keras.Sequential(
         [

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow_model_optimization as tfmot
@@ -144,6 +145,39 @@ def test_a_config_needs_the_scheme() -> None:
     )
     with pytest.raises(ValueError, match=r"scheme=keras_accq\.AccumulatorQuantizeScheme"):
         Q.quantize_apply(tf_keras.Sequential([layer]))
+
+
+@pytest.mark.parametrize("config", ["a2q", accq.A2Q(), accq.AccumulatorQuantizeConfig])
+def test_a_scheme_needs_a_config(config) -> None:
+    with pytest.raises(TypeError, match="expected an AccumulatorQuantizeConfig, received"):
+        accq.AccumulatorQuantizeScheme(config)
+
+
+def test_what_is_for_tfmot_is_told_apart() -> None:
+    annotated = Q.quantize_annotate_model(residual())
+    with pytest.raises(
+        UnsupportedModelError, match=r"QuantizeAnnotate, which .*quantize_apply; pass"
+    ):
+        accq.quantize(annotated)
+    with pytest.raises(UnsupportedModelError, match=r"tfmot's own scheme made; pass the float"):
+        accq.quantize(Q.quantize_apply(annotated))
+    with pytest.raises(TypeError, match="method: expected one of"):
+        accq.quantize(residual(), method=accq.AccumulatorQuantizeConfig())
+    with pytest.raises(ValueError, match="scheme: expected one of"):
+        accq.quantize(residual(), scheme=accq.AccumulatorQuantizeScheme())
+
+
+def test_tfmot_refuses_keras_3() -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match="to_annotate"):
+        Q.quantize_annotate_model(model)
+    with pytest.raises(ValueError, match="to_annotate"):
+        Q.quantize_annotate_layer(keras.layers.Dense(3), accq.AccumulatorQuantizeConfig())
+    with pytest.raises(ValueError, match="model"):
+        Q.quantize_apply(model, scheme=accq.AccumulatorQuantizeScheme())
+    wrapped = Q.quantize_annotate_layer(L.Dense(3), accq.AccumulatorQuantizeConfig())
+    with pytest.raises(ValueError, match=r"Only instances of `keras\.Layer`"):
+        keras.Sequential([keras.Input((4,)), wrapped])
 
 
 def test_a_config_for_other_layers_is_refused() -> None:
