@@ -109,7 +109,7 @@ class AccumulatorLayoutTransform(tfmot.quantization.keras.QuantizeLayoutTransfor
 
 
 def _of_layer(configs: dict[str, Any], name: str) -> Any:
-    """The config of a layer, or of the one that it is a part of: "sep-depthwise" is one of "sep"."""
+    """The config of a layer, or of what it is a part of: "sep-depthwise" is one of "sep"."""
     while name not in configs:
         name, _, part = name.rpartition("-")
         if not part or not name:
