@@ -2,21 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 
 #include "kernels/buffer.h"
 #include "kernels/geometry.h"
 #include "kernels/phases.h"
 #include "kernels/requantize.h"
+#include "tests/die.h"
 
 namespace accq {
 namespace {
-
-void Die(const std::string& text) {
-  std::fprintf(stderr, "%s\n", text.c_str());
-  std::abort();
-}
 
 int8_t RoundToInt8(double v) {
   return static_cast<int8_t>(std::clamp(std::lround(v), -128L, 127L));

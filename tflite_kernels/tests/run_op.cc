@@ -1,21 +1,12 @@
 #include "tests/run_op.h"
 
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 
+#include "tests/die.h"
 #include "tests/guarded_memory.h"
 
 namespace accq {
-namespace {
-
-void Die(const std::string& text) {
-  std::fprintf(stderr, "%s\n", text.c_str());
-  std::abort();
-}
-
-}  // namespace
 
 std::vector<int8_t> RunOp(const PackedOp& op, const OpSpec& spec, const Shape4& input,
                           const std::vector<int8_t>& values, int parts) {
